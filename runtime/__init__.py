@@ -1,0 +1,27 @@
+"""What a function author imports, and nothing heavier than pydantic.
+
+from runtime import Artifact, Context, Event, cron, function, http, on, queue
+"""
+
+from runtime.authoring.artifact import Artifact
+from runtime.authoring.context import Context
+from runtime.authoring.decorators import cron, function, http, on, queue
+from runtime.authoring.errors import DeclarationError, GiveUp, OnCueError, Retry
+from runtime.authoring.event import Event
+from runtime.authoring.triggers import Hmac
+
+__all__ = [
+    "Artifact",
+    "Context",
+    "DeclarationError",
+    "Event",
+    "GiveUp",
+    "Hmac",
+    "OnCueError",
+    "Retry",
+    "cron",
+    "function",
+    "http",
+    "on",
+    "queue",
+]

@@ -1,0 +1,223 @@
+"""The decorators. Each attaches a declaration and returns the very callable it was given."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from runtime.authoring.errors import DeclarationError
+from runtime.authoring.triggers import (
+    AUTHOR_UNITS,
+    CronTrigger,
+    EventTrigger,
+    FunctionOptions,
+    Hmac,
+    HttpTrigger,
+    QueueTrigger,
+    When,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+Duration = str | float | timedelta
+
+#: The attribute that holds a callable's declaration.
+ATTRIBUTE = "__oncue__"
+
+
+@dataclass(slots=True)
+class Declaration:
+    """What the decorators of one callable said, in the order in which they ran."""
+
+    file: str
+    line: int
+    name: str | None = None
+    options: FunctionOptions | None = None
+    triggers: list[HttpTrigger | CronTrigger | EventTrigger | QueueTrigger] = field(default_factory=list)
+
+
+def function(
+    name: str | None = None,
+    *,
+    retries: int = ...,  # type: ignore[assignment]  # `...` stands for "not said": FunctionOptions has the defaults
+    backoff_min: Duration = ...,  # type: ignore[assignment]  # as above, and so on
+    backoff_max: Duration = ...,  # type: ignore[assignment]
+    backoff_factor: float = ...,  # type: ignore[assignment]
+    backoff_jitter: float = ...,  # type: ignore[assignment]
+    retry_on: Sequence[str] = ...,  # type: ignore[assignment]
+    give_up_on: Sequence[str] = ...,  # type: ignore[assignment]
+    timeout: Duration = ...,  # type: ignore[assignment]
+    memory: str | int = ...,  # type: ignore[assignment]
+    queue: str = ...,  # type: ignore[assignment]
+    cache: Duration = ...,  # type: ignore[assignment]
+    result_ttl: Duration = ...,  # type: ignore[assignment]
+    max_body: str | int = ...,  # type: ignore[assignment]
+    secrets: Sequence[str] = ...,  # type: ignore[assignment]
+    optional_secrets: Mapping[str, str] = ...,  # type: ignore[assignment]
+    **unknown: Any,
+) -> Callable[[F], F]:
+    """Make a callable a function, and say how it runs; `FunctionOptions` tells every default.
+
+    Durations are written "20s" or "1h30m", sizes "512MB". Works bare, too: `@function`.
+
+    Raises:
+        DeclarationError: an option is unknown (the nearest one is suggested) or its value cannot be used.
+    """
+    if callable(name):  # written without parentheses
+        return function()(name)
+    said = {key: value for key, value in locals().items() if key not in ("name", "unknown") and value is not ...}
+    options = _build(FunctionOptions, "@function", {**said, **unknown})
+
+    def attach(handler: F) -> F:
+        declaration = _declaration(handler, "@function")
+        if declaration.options is not None:
+            raise DeclarationError(f"{handler.__name__!r} has two @function decorators; merge them", **_place(handler))
+        declaration.options, declaration.name = options, name
+        return handler
+
+    return attach
+
+
+def http(
+    route: str,
+    *,
+    verify: str | Hmac | None = None,
+    secret: str | Sequence[str] = (),
+    tolerance: Duration = 300,
+    when: When | None = None,
+    respond: Literal["accepted", "result"] = "accepted",
+    response: Mapping[str, Any] | None = None,
+    topics: Sequence[str] = (),
+    **unknown: Any,
+) -> Callable[[F], F]:
+    """Run the function for requests to a route of its own: `@http("POST /hooks/thumbnail")`.
+
+    `{name}` segments of the path fill the parameters of that name. `verify` names the signature scheme of
+    the sender, `secret` the secrets that may have signed.
+    """
+    method, space, path = route.strip().partition(" ") if isinstance(route, str) else ("", "", "")
+    if not space:
+        raise DeclarationError(f"@http takes 'METHOD /path', not {route!r}; write it like 'POST /hooks/name'", **_caller())
+    said = {
+        "method": method.upper(),
+        "path": path.strip(),
+        "verify": verify,
+        "secret": (secret,) if isinstance(secret, str) else tuple(secret),
+        "tolerance": tolerance,
+        "when": when,
+        "respond": respond,
+        "response": dict(response) if response is not None else None,
+        "topics": tuple(topics),
+    }
+    return _attach(_build(HttpTrigger, "@http", {**said, **unknown}))
+
+
+def cron(
+    expression: str | None = None,
+    *,
+    every: Duration | None = None,
+    timezone: str = "UTC",
+    catch_up: Literal["skip", "latest", "all"] = "skip",
+    max_catch_up: int = 100,
+    overlap: Literal["allow", "skip", "queue"] = "allow",
+    jitter: Duration = 0,
+    **unknown: Any,
+) -> Callable[[F], F]:
+    """Run the function on a schedule: five Vixie fields, an alias like "@daily", or `every="30s"`."""
+    said: dict[str, Any] = {
+        "expression": expression,
+        "timezone": timezone,
+        "catch_up": catch_up,
+        "max_catch_up": max_catch_up,
+        "overlap": overlap,
+        "jitter": jitter,
+    }
+    if every is not None:
+        said["every"] = every
+    return _attach(_build(CronTrigger, "@cron", {**said, **unknown}))
+
+
+def on(type: str, *, when: When | None = None, **unknown: Any) -> Callable[[F], F]:
+    """Run the function for events of a type: `@on("image.uploaded")`; `@on("image.*")` takes a family."""
+    return _attach(_build(EventTrigger, "@on", {"type": type, "when": when, **unknown}))
+
+
+def queue(url: str, **options: Any) -> Callable[[F], F]:
+    """Run the function for messages of a queue: `@queue("rabbitmq://main/orders", prefetch=20)`.
+
+    `QueueTrigger` tells the options; a connection is named here and configured in the environment.
+    """
+    return _attach(_build(QueueTrigger, "@queue", {"url": url, **options}))
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _build(model: type[M], decorator: str, said: Mapping[str, Any]) -> M:
+    """Make the checked value, or say in one sentence what is wrong and how to mend it."""
+    values: dict[str, Any] = {}
+    for key, value in said.items():
+        field_name, read = AUTHOR_UNITS.get(key, (key, None))
+        if field_name not in model.model_fields or (key not in AUTHOR_UNITS and key.endswith(("_s", "_bytes"))):
+            raise DeclarationError(_unknown_option(decorator, key, model), **_caller())
+        try:
+            values[field_name] = value if read is None or value is None else read(value)
+        except ValueError as error:
+            raise DeclarationError(f"{decorator}({key}=…): {error}", **_caller()) from error
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        written = {name: key for key, (name, _) in AUTHOR_UNITS.items()}
+        place = ".".join(str(written.get(str(part), part)) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        at = f"({place}={first['input']!r})" if place else ""
+        raise DeclarationError(f"{decorator}{at}: {message}", **_caller()) from error
+
+
+def _unknown_option(decorator: str, key: str, model: type[BaseModel]) -> str:
+    written = {name: key for key, (name, _) in AUTHOR_UNITS.items()}
+    known = sorted({written.get(name, name) for name in model.model_fields if name != "kind"})
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    cure = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+    return f"unknown option {key!r} for {decorator}; {cure}"
+
+
+def _attach(trigger: Any) -> Callable[[F], F]:
+    def attach(handler: F) -> F:
+        _declaration(handler, f"@{'on' if trigger.kind == 'event' else trigger.kind}").triggers.append(trigger)
+        return handler
+
+    return attach
+
+
+def _declaration(handler: Any, decorator: str) -> Declaration:
+    if not inspect.isfunction(handler):
+        raise DeclarationError(
+            f"{decorator} decorates a plain function, not {handler!r}; write it above a 'def' or an 'async def'", **_caller()
+        )
+    declaration = getattr(handler, ATTRIBUTE, None)
+    # functools.wraps copies attributes, so a wrapper shares the declaration of what it wraps.
+    if declaration is None:
+        declaration = Declaration(**_place(handler))
+        setattr(handler, ATTRIBUTE, declaration)
+    return declaration
+
+
+def _place(handler: Callable[..., Any]) -> dict[str, Any]:
+    code = handler.__code__
+    return {"file": code.co_filename, "line": code.co_firstlineno}
+
+
+def _caller() -> dict[str, Any]:
+    """File and line of the first frame outside this module: the author's own."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return {"file": frame.f_code.co_filename, "line": frame.f_lineno}

@@ -1,0 +1,44 @@
+"""Durations and sizes as people write them: "20s", "1h30m", "512MB", "1MiB"."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+# KB, MB and GB are powers of ten, KiB, MiB and GiB powers of two (IEC 80000-13).
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B)", re.IGNORECASE)
+
+
+def seconds(value: str | float | timedelta) -> float:
+    """Read a duration: "250ms", "20s", "1h30m", a number of seconds, or a timedelta.
+
+    Raises:
+        ValueError: the text is no duration, or the duration is negative.
+    """
+    if isinstance(value, timedelta):
+        total = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        total = float(value)
+    elif isinstance(value, str) and re.fullmatch(rf"(?:{_DURATION.pattern})+", value.strip()):
+        total = sum(float(n) * _SECONDS[unit] for n, unit in _DURATION.findall(value))
+    else:
+        raise ValueError(f"{value!r} is not a duration; write it like '250ms', '20s', '5m' or '1h30m'")
+    if not 0 <= total < float("inf"):
+        raise ValueError(f"{value!r} is not a duration; it must be finite and not negative")
+    return total
+
+
+def size_in_bytes(value: str | int) -> int:
+    """Read a size: "512MB" (10^6), "1MiB" (2^20), or a number of bytes.
+
+    Raises:
+        ValueError: the text is no size, or the size is negative.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(float(match[1]) * _BYTES[match[2].upper()])
+    raise ValueError(f"{value!r} is not a size; write it like '64KB', '512MB' or '1MiB'")
