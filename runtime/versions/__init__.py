@@ -1,0 +1,1 @@
+"""Folders become versions: packed, inspected, stored, and switched to."""

@@ -1,0 +1,110 @@
+"""The names of all keys in Redis, and of invocation ids. The scripts build theirs in scripts/prelude.lua.
+
+oncue:{media}                the base of one queue; its hash tag keeps the queue's keys in one cluster slot
+oncue:{media}:stream         stream   entries {id} of what is queued or running; group "workers"
+oncue:{media}:inv:<id>       hash     the record (records.py tells its fields)
+oncue:{media}:res:<id>       string   the result's bytes, with a TTL
+oncue:{media}:out:<id>       stream   entries {frame}: log lines and progress, capped
+oncue:{media}:key:<digest>   string   "<id> <fingerprint>" behind an idempotency key, with a TTL
+oncue:{media}:due            zset     id by due ms: what waits for its time (delays and retries)
+oncue:{media}:wake           list     at most one element: the waiting set has a new earliest member
+oncue:{media}:index[:<fn>]   zset     id by accepted ms, of the queue and of one function; capped
+oncue:{media}:dead           zset     id by failed ms
+oncue:{media}:outbox         stream   entries {parent, follow_up} of what leaves with a finish
+oncue:{media}:parked         stream   entries {entry, fields, reason}: what was no invocation; capped
+oncue:{media}:stats          hash     "<function> <outcome>" -> count
+oncue:{media}:news           channel  ids of watched invocations that changed
+oncue:queues                 set      names of the queues in use
+oncue:folders, oncue:version:<digest>, oncue:deployed     the registry (runtime/versions/registry.py)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+
+#: The set of queue names in use; readers of all queues start here.
+QUEUES = "oncue:queues"
+
+#: Folders by name -> what is deployed of them; a version's manifest; the channel that tells of changes.
+FOLDERS = "oncue:folders"
+DEPLOYED = "oncue:deployed"
+
+#: The consumer group of every queue's stream.
+GROUP = "workers"
+
+#: Matches the news channels of all queues.
+NEWS_PATTERN = "oncue:{*}:news"
+
+_ID = re.compile(r"([a-z][a-z0-9_]{0,31})-([0-9a-z]{26})")
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def version_key(version: str) -> str:
+    """Return the key that holds a version's manifest."""
+    return f"oncue:version:{version}"
+
+
+def new_id(queue: str) -> str:
+    """Return a fresh invocation id, "<queue>-<ULID>": sortable by time, and it tells its queue."""
+    number = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    return f"{queue}-{''.join([_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5)])}"
+
+
+def queue_of(invocation_id: str) -> str | None:
+    """Return the queue that an id names, or None when the text is no invocation id."""
+    match = _ID.fullmatch(invocation_id)
+    return match[1] if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys:
+    """The keys of one queue."""
+
+    queue: str
+
+    @property
+    def base(self) -> str:
+        return f"oncue:{{{self.queue}}}"
+
+    @property
+    def stream(self) -> str:
+        return f"{self.base}:stream"
+
+    @property
+    def due(self) -> str:
+        return f"{self.base}:due"
+
+    @property
+    def wake(self) -> str:
+        return f"{self.base}:wake"
+
+    @property
+    def dead(self) -> str:
+        return f"{self.base}:dead"
+
+    @property
+    def outbox(self) -> str:
+        return f"{self.base}:outbox"
+
+    @property
+    def parked(self) -> str:
+        return f"{self.base}:parked"
+
+    @property
+    def stats(self) -> str:
+        return f"{self.base}:stats"
+
+    def record(self, invocation_id: str) -> str:
+        return f"{self.base}:inv:{invocation_id}"
+
+    def result(self, invocation_id: str) -> str:
+        return f"{self.base}:res:{invocation_id}"
+
+    def output(self, invocation_id: str) -> str:
+        return f"{self.base}:out:{invocation_id}"
+
+    def index(self, function: str | None = None) -> str:
+        return f"{self.base}:index" + (f":{function}" if function else "")

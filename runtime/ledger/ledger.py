@@ -1,0 +1,175 @@
+"""The ledger as a worker sees it: deliveries, claims, finishes, leases. Blocking; one connection per thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from runtime.ledger.keys import GROUP, QUEUES, QueueKeys
+from runtime.ledger.records import Claim, Verdict
+from runtime.ledger.wire import Wire, raise_errors
+
+#: Seconds a claim holds without renewal.
+LEASE_S = 5.0
+#: Seconds a failed invocation is kept.
+RETENTION_S = 30 * 86400.0
+#: Child deaths after which an invocation is failed, and lost workers after which it is.
+MAX_DEATHS = 3
+MAX_LOST = 10
+
+#: A stream entry and the invocation id it names, as delivered ("" when it names none).
+Delivery = tuple[str, str]
+
+
+class Ledger:
+    """Claims and finishes invocations.
+
+    Every method raises `LedgerUnavailableError` while Redis is away or refuses to write.
+    """
+
+    def __init__(self, url: str, *, lease_s: float = LEASE_S, retention_s: float = RETENTION_S) -> None:
+        self.url = url
+        self.lease_s = lease_s
+        self.retention_s = retention_s
+        self._local = threading.local()
+        self._wires: list[Wire] = []
+
+    @property
+    def _wire(self) -> Wire:
+        wire: Wire | None = getattr(self._local, "wire", None)
+        if wire is None:
+            wire = self._local.wire = Wire(self.url)
+            self._wires.append(wire)
+        return wire
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for wire in self._wires:
+            wire.close()
+
+    def declare(self, queue: str) -> None:
+        """Make the queue's stream and consumer group, unless they are there."""
+        keys = QueueKeys(queue)
+        announced, group = self._wire.send(("SADD", QUEUES, queue), ("XGROUP", "CREATE", keys.stream, GROUP, "0", "MKSTREAM"))
+        if isinstance(group, redis.ResponseError) and "BUSYGROUP" in str(group):
+            group = None
+        raise_errors([announced, group])
+
+    def deliveries(self, queue: str, consumer: str, *, count: int, block_s: float) -> list[Delivery]:
+        """Wait up to `block_s` seconds for entries that no consumer has seen, and return at most `count`."""
+        command = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "BLOCK", int(block_s * 1000), "STREAMS")
+        (reply,) = self._wire.send((*command, QueueKeys(queue).stream, ">"))
+        if isinstance(reply, redis.ResponseError) and "NOGROUP" in str(reply):
+            self.declare(queue)  # the data was flushed under us
+            return []
+        raise_errors([reply])
+        if not reply:
+            return []
+        return [
+            (entry.decode(), fields[1].decode(errors="replace") if fields and fields[0] == b"id" else "")
+            for entry, fields in reply[0][1]
+        ]
+
+    def claim(self, queue: str, consumer: str, deliveries: Sequence[Delivery], *, take_over: int = 0) -> list[Claim]:
+        """Claim what was delivered, and up to `take_over` entries whose worker let its lease run out."""
+        arguments: list[Any] = [
+            consumer,
+            int(self.lease_s * 1000),
+            take_over,
+            MAX_LOST,
+            int(self.retention_s * 1000),
+        ]
+        for entry, invocation_id in deliveries:
+            arguments += (entry, invocation_id)
+        (rows,) = self._wire.run("claim", QueueKeys(queue).base, [arguments])
+        return [
+            Claim(
+                queue,
+                entry.decode(),
+                invocation_id.decode(),
+                attempt,
+                fence,
+                lost,
+                deaths,
+                function.decode(),
+                version.decode(),
+                key.decode(),
+                event,
+                blob,
+                trace,
+                accepted_ms,
+            )
+            for (
+                entry,
+                invocation_id,
+                attempt,
+                fence,
+                lost,
+                deaths,
+                function,
+                version,
+                key,
+                event,
+                blob,
+                trace,
+                accepted_ms,
+            ) in rows
+        ]
+
+    def renew(self, queue: str, consumer: str, claims: Sequence[Claim]) -> dict[str, str]:
+        """Renew leases; return what must be let go, by id: "stale" or "cancel"."""
+        arguments: list[Any] = [consumer]
+        for claim in claims:
+            arguments += (claim.id, claim.fence, claim.entry)
+        (gone,) = self._wire.run("renew", QueueKeys(queue).base, [arguments])
+        return {gone[n].decode(): gone[n + 1].decode() for n in range(0, len(gone), 2)}
+
+    def finish(self, queue: str, verdicts: Sequence[Verdict]) -> list[str]:
+        """Write how attempts ended, in one batch; return for each the outcome written, or "stale"."""
+        arguments = [int(self.retention_s * 1000), MAX_DEATHS, *(verdict.packed() for verdict in verdicts)]
+        (replies,) = self._wire.run("finish", QueueKeys(queue).base, [arguments])
+        return [reply.decode() for reply in replies]
+
+    def hand_back(self, queue: str, claims: Sequence[Claim]) -> int:
+        """Put claims that have not started back into the queue, without burning an attempt; return how many."""
+        arguments: list[Any] = []
+        for claim in claims:
+            arguments += (claim.id, claim.fence, claim.entry)
+        (count,) = self._wire.run("hand_back", QueueKeys(queue).base, [arguments])
+        return int(count)
+
+    def append_output(self, claim: Claim, frames: Sequence[bytes], progress: bytes = b"") -> bool:
+        """Keep output frames of a running attempt; False when it is no longer ours."""
+        arguments = [claim.id, claim.fence, int(self.retention_s * 1000), progress, *frames]
+        (kept,) = self._wire.run("output", QueueKeys(claim.queue).base, [arguments])
+        return bool(kept)
+
+    def promote(self, queue: str, *, most: int = 500) -> tuple[int, float | None]:
+        """Queue what is due; return how many, and the seconds until the next one (None: none waits)."""
+        ((moved, next_ms),) = self._wire.run("promote", QueueKeys(queue).base, [[most]])
+        return moved, None if next_ms < 0 else next_ms / 1000
+
+    def await_wake(self, queue: str, timeout_s: float) -> None:
+        """Return when the waiting set has a new earliest member, or after `timeout_s` seconds."""
+        (reply,) = self._wire.send(("BLPOP", QueueKeys(queue).wake, max(0.001, timeout_s)))
+        raise_errors([reply])
+
+    def forget_consumer(self, queue: str, consumer: str) -> None:
+        """Remove a consumer that holds nothing from the group."""
+        keys = QueueKeys(queue)
+        (pending,) = self._wire.send(("XPENDING", keys.stream, GROUP, "-", "+", 1, consumer))
+        if pending == []:
+            self._wire.send(("XGROUP", "DELCONSUMER", keys.stream, GROUP, consumer))
+
+    def forget_dead_consumers(self, queue: str, *, idle_s: float = 3600.0) -> None:
+        """Remove consumers that hold nothing and have been silent for long: processes that were killed."""
+        (consumers,) = self._wire.send(("XINFO", "CONSUMERS", QueueKeys(queue).stream, GROUP))
+        if isinstance(consumers, redis.ResponseError):
+            return
+        for facts in consumers:
+            fact = dict(zip(facts[::2], facts[1::2], strict=True))
+            if fact[b"pending"] == 0 and fact[b"idle"] > idle_s * 1000:
+                self.forget_consumer(queue, fact[b"name"].decode())

@@ -1,0 +1,56 @@
+-- Claim delivered stream entries for a worker: attempt number and fence token are written before the handler starts.
+-- ARGV[1]   consumer name
+-- ARGV[2]   lease ms
+-- ARGV[3]   most stale entries to take over from dead workers (0: none)
+-- ARGV[4]   most times a worker may be lost under one invocation before it is failed
+-- ARGV[5]   retention of failed invocations, ms
+-- ARGV[6…]  entry, id, entry, id, … as delivered by XREADGROUP ('' as the id of an entry that is none of ours)
+-- Result    {{entry, id, attempt, fence, lost, deaths, function, version, key, event, blob|false, trace|false, accepted_ms}, …}
+local consumer, lease, take, most_lost, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local claims = {}
+
+local function park(entry, fields, reason)
+  redis.call('XADD', parked, 'MAXLEN', '~', 1000, '*', 'entry', entry, 'fields', cjson.encode(fields), 'reason', reason)
+  drop_entry(entry)
+end
+
+local function claim(entry, id, fields)
+  if id == '' or #id > 200 then return park(entry, fields, 'no invocation id') end
+  local key = record_key(id)
+  local status, attempt, fence, lost, deaths, name, version, idempotency_key, event, blob, trace, watched, current, started, accepted =
+    unpack(redis.call('HMGET', key, 'status', 'attempt', 'fence', 'lost', 'deaths', 'function', 'version', 'key', 'event',
+      'blob', 'trace', 'watch', 'entry', 'started_ms', 'accepted_ms'))
+  if not status then return park(entry, fields, 'no such invocation') end
+  attempt, fence = tonumber(attempt or 0), tonumber(fence or 0)
+  if status == 'running' then
+    -- Delivered again: only a takeover of the very entry that runs means that its worker is gone.
+    if current ~= entry then return drop_entry(entry) end
+    lost = redis.call('HINCRBY', key, 'lost', 1)
+    redis.call('HSET', key, 'a' .. attempt, cjson.encode({started_ms = tonumber(started), ended_ms = now, outcome = 'lost',
+      error = {kind = 'lost', type = 'WorkerLost', message = 'the worker that ran this attempt is gone'}}))
+    if lost >= most_lost then
+      bury(id, cjson.encode({kind = 'lost', type = 'WorkerLost',
+        message = 'the worker was lost ' .. lost .. ' times while this ran; look at what it does to its host'}), retention)
+      drop_entry(entry)
+      return tell(id, watched)
+    end
+  elseif status ~= 'queued' then
+    return drop_entry(entry)
+  end
+  attempt, fence = attempt + 1, fence + 1
+  redis.call('HSET', key, 'status', 'running', 'attempt', attempt, 'fence', fence, 'started_ms', now, 'worker', consumer,
+    'entry', entry)
+  tell(id, watched)
+  claims[#claims + 1] = {entry, id, attempt, fence, tonumber(lost or 0), tonumber(deaths or 0), name, version,
+    idempotency_key, event, blob, trace, tonumber(accepted)}
+end
+
+for n = 6, #ARGV, 2 do claim(ARGV[n], ARGV[n + 1], {}) end
+if take > 0 then
+  local stale = redis.call('XAUTOCLAIM', stream, group, consumer, lease, '0', 'COUNT', take)
+  for _, item in ipairs(stale[2]) do
+    local fields = item[2]
+    claim(item[1], fields and fields[1] == 'id' and fields[2] or '', fields)
+  end
+end
+return claims

@@ -1,0 +1,50 @@
+-- Finish attempts. Refused unless the fence token still matches, so that a worker that was given up for lost
+-- (a zombie) changes nothing.
+-- ARGV[1]   retention of failed invocations, ms
+-- ARGV[2]   child deaths after which an invocation is failed
+-- ARGV[3…]  one msgpack array each: {id, fence, entry, outcome, died 0|1, retry in ms, error json|'', attempt json,
+--           result meta json|'', result body|'', result ttl ms, record ttl ms, {output frame json, …}, {follow-up json, …}}
+--           outcome: succeeded | retrying | failed | cancelled
+-- Result    one item each: the outcome written, or 'stale'
+local retention, most_deaths = ARGV[1], tonumber(ARGV[2])
+local replies = {}
+for n = 3, #ARGV do
+  local id, fence, entry, outcome, died, retry_in, error_json, attempt_json, meta, body, result_ms, record_ms, frames, follow_ups =
+    unpack(cmsgpack.unpack(ARGV[n]))
+  local key = record_key(id)
+  local status, current, attempt, watched, deaths, name = unpack(redis.call('HMGET', key, 'status', 'fence', 'attempt',
+    'watch', 'deaths', 'function'))
+  if status ~= 'running' or tonumber(current) ~= fence then
+    replies[#replies + 1] = 'stale'
+  else
+    if died == 1 then
+      deaths = tonumber(deaths or 0) + 1
+      redis.call('HSET', key, 'deaths', deaths)
+      if deaths >= most_deaths and outcome == 'retrying' then outcome = 'failed' end
+    end
+    if attempt_json ~= '' then redis.call('HSET', key, 'a' .. attempt, attempt_json) end
+    append_output(id, frames, record_ms)
+    drop_entry(entry)
+    if outcome == 'succeeded' then
+      redis.call('HSET', key, 'status', 'succeeded', 'ended_ms', now, 'result', meta, 'result_until_ms', now + result_ms)
+      if error_json == '' then redis.call('HDEL', key, 'error') end
+      if body ~= '' then redis.call('SET', result_key(id), body, 'PX', result_ms) end
+      for _, follow_up in ipairs(follow_ups) do
+        redis.call('XADD', base .. ':outbox', '*', 'parent', id, 'follow_up', follow_up)
+      end
+      redis.call('PEXPIRE', key, record_ms)
+    elseif outcome == 'retrying' then
+      redis.call('HSET', key, 'status', 'retrying', 'error', error_json, 'due_ms', now + retry_in)
+      wait_until(id, now + retry_in)
+    elseif outcome == 'cancelled' then
+      redis.call('HSET', key, 'status', 'cancelled', 'ended_ms', now, 'error', error_json)
+      redis.call('PEXPIRE', key, record_ms)
+    else
+      bury(id, error_json, retention)
+    end
+    redis.call('HINCRBY', base .. ':stats', name .. ' ' .. outcome, 1)
+    tell(id, watched)
+    replies[#replies + 1] = outcome
+  end
+end
+return replies

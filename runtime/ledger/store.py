@@ -1,0 +1,59 @@
+"""The object store: results beyond 1 MiB, in a local directory by default, or in S3 by URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+#: Results up to this many bytes live in Redis.
+INLINE_BYTES = 2**20
+
+
+class ResultStore:
+    """Keeps the bytes of large results by invocation id, below `results/`.
+
+    `url` is "file:///…" or "s3://bucket/prefix"; credentials come from the usual AWS variables.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opened: Any = None
+
+    @property
+    def _store(self) -> Any:
+        # Opened on first use: most processes never meet a large result.
+        if self._opened is None:
+            from obstore.store import LocalStore, from_url  # as above
+
+            if self._url.startswith("file://"):
+                folder = Path(self._url.removeprefix("file://"))
+                self._opened = LocalStore(folder, automatic_cleanup=True, mkdir=True)
+            else:
+                self._opened = from_url(self._url)
+        return self._opened
+
+    def put(self, invocation_id: str, body: bytes) -> None:
+        """Write a result; returns when the store has it."""
+        self._store.put(_path(invocation_id), body)
+
+    async def get(self, invocation_id: str) -> bytes | None:
+        """Return a result's bytes, or None when they are gone."""
+        try:
+            answer = await self._store.get_async(_path(invocation_id))
+            return bytes(await answer.bytes_async())
+        except FileNotFoundError:
+            return None
+
+    def delete_older_than(self, age_s: float) -> int:
+        """Delete results older than `age_s` seconds; return how many."""
+        import datetime  # only the sweeper needs it
+
+        limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age_s)
+        old = [item["path"] for batch in self._store.list("results/") for item in batch if item["last_modified"] < limit]
+        if old:
+            self._store.delete(old)
+        return len(old)
+
+
+def _path(invocation_id: str) -> str:
+    return f"results/{invocation_id}"
