@@ -1,0 +1,1 @@
+"""Runs invocations: the actor, and the warm children in which handlers live."""

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
 
 from runtime.ledger.intake import Intake
 from runtime.ledger.keys import QUEUES, QueueKeys, queue_of
 from runtime.ledger.news import News
+from runtime.ledger.reads import Reads
 from runtime.ledger.records import FINAL, Invocation, read_record
-from runtime.ledger.scripts import script
 from runtime.ledger.store import ResultStore
-from runtime.ledger.wire import REPLY_TIMEOUT_S, unavailable
 
 #: How far one page of a filtered list may look through an index.
 SCAN_LIMIT = 5_000
+
+#: What readers ask of a record: all but the input, which may be large, and what only workers need.
+_FIELDS = (
+    *("function", "version", "status", "attempt", "accepted_ms", "due_ms", "started_ms", "ended_ms", "key", "lost", "deaths"),
+    *("error", "result", "result_until_ms", "progress", "replay_of"),
+)
+#: Attempts that come with the first look at a record; few have more.
+_FIRST_ATTEMPTS = 4
+_ASKED = (*_FIELDS, *(f"a{n}" for n in range(1, _FIRST_ATTEMPTS + 1)))
+_NAMES = [name.encode() for name in _ASKED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +48,7 @@ class AsyncLedger:
     def __init__(self, url: str, store: ResultStore) -> None:
         self._store = store
         self._intake = Intake(url)
-        # Reads and the scripts run here may be repeated: one more try hides a connection that died idle.
-        self._redis = redis.asyncio.Redis.from_url(
-            url,
-            socket_timeout=REPLY_TIMEOUT_S,
-            socket_connect_timeout=5.0,
-            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
-            max_connections=64,
-            protocol=2,
-        )
+        self._reads = Reads(url)
         # A subscription is silent for as long as nothing changes, so its reads have no deadline.
         self._listener = redis.asyncio.Redis.from_url(
             url, socket_timeout=None, socket_connect_timeout=5.0, health_check_interval=15, protocol=2
@@ -65,20 +64,19 @@ class AsyncLedger:
         """Finish what is in flight and close all connections."""
         await self._intake.close()
         await self.news.close()
-        await self._redis.aclose()
+        await self._reads.close()
         await self._listener.aclose()
 
     async def ping(self) -> None:
         """Return when Redis answers."""
-        await self._do("PING")
+        await self._reads.do("PING")
 
     async def get(self, invocation_id: str) -> Invocation | None:
         """Return the record of an invocation; None when it never was or has expired."""
         queue = queue_of(invocation_id)
         if queue is None:
             return None
-        fields = _pairs(await self._do("HGETALL", QueueKeys(queue).record(invocation_id)))
-        return read_record(invocation_id, queue, fields) if fields else None
+        return await self._record(invocation_id, queue)
 
     async def result(self, invocation: Invocation) -> bytes | None:
         """Return the bytes of a result; None when they have expired."""
@@ -88,13 +86,13 @@ class AsyncLedger:
             return await self._store.get(invocation.id)
         if invocation.result.size == 0:
             return b""
-        body: bytes | None = await self._do("GET", QueueKeys(invocation.queue).result(invocation.id))
+        body: bytes | None = await self._reads.do("GET", QueueKeys(invocation.queue).result(invocation.id))
         return body
 
     async def output(self, invocation: Invocation, after: str = "0") -> list[tuple[str, bytes]]:
         """Return the output frames behind a stream id as (stream id, JSON), oldest first; at most 500."""
         key = QueueKeys(invocation.queue).output(invocation.id)
-        entries = await self._do("XRANGE", key, f"({after}" if after != "0" else "-", "+", "COUNT", 500)
+        entries = await self._reads.do("XRANGE", key, f"({after}" if after != "0" else "-", "+", "COUNT", 500)
         return [(entry.decode(), fields[1]) for entry, fields in entries]
 
     async def watch(self, invocation_id: str) -> str | None:
@@ -102,14 +100,7 @@ class AsyncLedger:
         queue = queue_of(invocation_id)
         if queue is None:
             return None
-        lua = script("watch")
-        base = QueueKeys(queue).base
-        try:
-            status = await self._redis.evalsha(lua.sha, 1, base, invocation_id)
-        except redis.exceptions.NoScriptError:
-            status = await self._redis.eval(lua.source.decode(), 1, base, invocation_id)
-        except Exception as error:
-            raise unavailable(error) or error from error
+        status: bytes | None = await self._reads.run("watch", QueueKeys(queue).base, invocation_id)
         return status.decode() if status else None
 
     async def wait(self, invocation_id: str, timeout_s: float) -> Invocation | None:
@@ -117,24 +108,18 @@ class AsyncLedger:
         with self.news.bell(invocation_id) as bell:
             status = await self.watch(invocation_id)
             if status is not None and status not in FINAL:
-                await self.until_final(invocation_id, bell, timeout_s)
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(self.until_final(invocation_id, bell), timeout_s)
         return await self.get(invocation_id)
 
-    async def until_final(self, invocation_id: str, bell: asyncio.Event, timeout_s: float) -> None:
-        """Wait until a watched invocation is final, for at most `timeout_s` seconds."""
-        queue = queue_of(invocation_id)
-        assert queue is not None  # it was accepted or read under this id
-        key = QueueKeys(queue).record(invocation_id)
-        try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    await bell.wait()
-                    bell.clear()
-                    status = await self._do("HGET", key, "status")
-                    if status is None or status.decode() in FINAL:
-                        return
-        except TimeoutError:
-            return
+    async def until_final(self, invocation_id: str, bell: asyncio.Event) -> Invocation | None:
+        """Wait until a watched invocation is final and return its record; None when it is gone."""
+        while True:
+            await bell.wait()
+            bell.clear()
+            record = await self.get(invocation_id)
+            if record is None or record.is_final:
+                return record
 
     async def page(
         self,
@@ -153,10 +138,12 @@ class AsyncLedger:
         position = _read_cursor(cursor) if cursor else None
         candidates: list[tuple[int, str, str]] = []
         looked = SCAN_LIMIT if status else limit + 1
-        for queue in sorted(name.decode() for name in await self._do("SMEMBERS", QUEUES)):
+        for queue in sorted(name.decode() for name in await self._reads.do("SMEMBERS", QUEUES)):
             key = QueueKeys(queue).index(function)
             highest = str(position[0]) if position else "+inf"
-            members = await self._do("ZRANGE", key, highest, since_ms, "BYSCORE", "REV", "LIMIT", 0, looked + 64, "WITHSCORES")
+            members = await self._reads.do(
+                "ZRANGE", key, highest, since_ms, "BYSCORE", "REV", "LIMIT", 0, looked + 64, "WITHSCORES"
+            )
             for member, score in zip(members[::2], members[1::2], strict=True):
                 entry = (int(float(score)), member.decode())
                 if position is None or entry < position:
@@ -178,35 +165,29 @@ class AsyncLedger:
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many attempts of each function ended how: {"thumbnail": {"succeeded": 12, "failed": 1}}."""
         counts: dict[str, dict[str, int]] = {}
-        for queue in await self._do("SMEMBERS", QUEUES):
-            for name, count in _pairs(await self._do("HGETALL", QueueKeys(queue.decode()).stats)).items():
+        for queue in await self._reads.do("SMEMBERS", QUEUES):
+            for name, count in _pairs(await self._reads.do("HGETALL", QueueKeys(queue.decode()).stats)).items():
                 function, _, outcome = name.decode().rpartition(" ")
                 counts.setdefault(function, {})[outcome] = int(count)
         return counts
 
     async def _records(self, members: list[tuple[int, str, str]]) -> list[Invocation | None]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for _, invocation_id, queue in members:
-            pipeline.execute_command("HGETALL", QueueKeys(queue).record(invocation_id), NEVER_DECODE=True)
-        try:
-            replies = await pipeline.execute()
-        except Exception as error:
-            raise unavailable(error) or error from error
-        return [
-            read_record(invocation_id, queue, fields) if (fields := _pairs(reply)) else None
-            for (_, invocation_id, queue), reply in zip(members, replies, strict=True)
-        ]
+        return await asyncio.gather(*(self._record(invocation_id, queue) for _, invocation_id, queue in members))
 
-    async def _do(self, *command: Any) -> Any:
-        try:
-            return await self._redis.execute_command(*command)
-        except Exception as error:
-            raise unavailable(error) or error from error
+    async def _record(self, invocation_id: str, queue: str) -> Invocation | None:
+        key = QueueKeys(queue).record(invocation_id)
+        values = await self._reads.do("HMGET", key, *_ASKED)
+        fields = {name: value for name, value in zip(_NAMES, values, strict=True) if value is not None}
+        if b"status" not in fields:
+            return None
+        more = [f"a{n}" for n in range(_FIRST_ATTEMPTS + 1, int(fields.get(b"attempt", 0)) + 1)]
+        if more:
+            values = await self._reads.do("HMGET", key, *more)
+            fields.update({name.encode(): value for name, value in zip(more, values, strict=True) if value is not None})
+        return read_record(invocation_id, queue, fields)
 
 
-def _pairs(reply: Any) -> dict[bytes, bytes]:
-    if isinstance(reply, dict):
-        return reply
+def _pairs(reply: list[bytes]) -> dict[bytes, bytes]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import redis
 import structlog
@@ -21,8 +21,8 @@ from runtime.ledger.wire import LedgerUnavailableError
 #: Verdicts written in one script call.
 MAX_BATCH = 256
 
-#: Called after a verdict was written, with the outcome or "stale". Runs on the committer's thread; must be quick.
-Written = Callable[[Verdict, str], None]
+#: Called with each written batch: verdicts, and for each the outcome or "stale". Runs on the committer's thread.
+Written = Callable[[Sequence[Verdict], Sequence[str]], None]
 
 
 class Committer:
@@ -100,5 +100,4 @@ class Committer:
                 self._log.error("an outcome cannot be written", id=verdicts[0].claim.id, reason=str(error))
                 outcomes = ["stale"]
                 break
-        for verdict, outcome in zip(verdicts, outcomes, strict=True):
-            self._written(verdict, outcome)
+        self._written(verdicts, outcomes)

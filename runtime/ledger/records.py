@@ -61,8 +61,8 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
                 self.id,
                 self.function,
                 self.version,
-                self.event,
-                False if self.blob is None else self.blob,
+                _text(self.event),
+                False if self.blob is None else _text(self.blob),
                 self.dedupe,
                 self.fingerprint,
                 int(self.dedupe_ttl_s * 1000),
@@ -110,7 +110,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     claim: Claim
     outcome: Literal["succeeded", "retrying", "failed", "cancelled"]
-    #: JSON of what is kept of the attempt
+    #: a JSON object of what is kept of the attempt; its times are added when it is written
     attempt: bytes
     #: the child was lost, which counts towards poison
     died: bool = False
@@ -136,14 +136,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
                 self.outcome,
                 int(self.died),
                 int(self.retry_in_s * 1000),
-                self.error,
-                self.attempt,
-                self.result,
-                self.body,
+                _text(self.error),
+                _text(self.attempt),
+                _text(self.result),
+                _text(self.body),
                 int(self.result_ttl_s * 1000),
                 int(self.record_ttl_s * 1000),
-                self.output,
-                self.follow_ups,
+                [_text(frame) for frame in self.output],
+                [_text(follow_up) for follow_up in self.follow_ups],
             )
         )
 
@@ -186,6 +186,11 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+
+def _text(data: bytes) -> msgspec.Raw:
+    """Encode bytes as msgpack's str 32: the decoder inside Redis (lua-cmsgpack) knows no bin types."""
+    return msgspec.Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)
 
 
 _PACK = msgspec.msgpack.Encoder().encode

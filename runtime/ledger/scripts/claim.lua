@@ -14,7 +14,7 @@ local function park(entry, fields, reason)
   drop_entry(entry)
 end
 
-local function claim(entry, id, fields)
+local function claim(entry, id, fields, is_takeover)
   if id == '' or #id > 200 then return park(entry, fields, 'no invocation id') end
   local key = record_key(id)
   local status, attempt, fence, lost, deaths, name, version, idempotency_key, event, blob, trace, watched, current, started, accepted =
@@ -23,8 +23,9 @@ local function claim(entry, id, fields)
   if not status then return park(entry, fields, 'no such invocation') end
   attempt, fence = tonumber(attempt or 0), tonumber(fence or 0)
   if status == 'running' then
-    -- Delivered again: only a takeover of the very entry that runs means that its worker is gone.
     if current ~= entry then return drop_entry(entry) end
+    -- Only a takeover means that its worker is gone; else another worker took over what was delivered to us.
+    if not is_takeover then return end
     lost = redis.call('HINCRBY', key, 'lost', 1)
     redis.call('HSET', key, 'a' .. attempt, cjson.encode({started_ms = tonumber(started), ended_ms = now, outcome = 'lost',
       error = {kind = 'lost', type = 'WorkerLost', message = 'the worker that ran this attempt is gone'}}))
@@ -45,12 +46,12 @@ local function claim(entry, id, fields)
     idempotency_key, event, blob, trace, tonumber(accepted)}
 end
 
-for n = 6, #ARGV, 2 do claim(ARGV[n], ARGV[n + 1], {}) end
+for n = 6, #ARGV, 2 do claim(ARGV[n], ARGV[n + 1], {ARGV[n + 1]}, false) end
 if take > 0 then
   local stale = redis.call('XAUTOCLAIM', stream, group, consumer, lease, '0', 'COUNT', take)
   for _, item in ipairs(stale[2]) do
     local fields = item[2]
-    claim(item[1], fields and fields[1] == 'id' and fields[2] or '', fields)
+    claim(item[1], fields and fields[1] == 'id' and fields[2] or '', fields, true)
   end
 end
 return claims

@@ -2,7 +2,7 @@
 -- (a zombie) changes nothing.
 -- ARGV[1]   retention of failed invocations, ms
 -- ARGV[2]   child deaths after which an invocation is failed
--- ARGV[3…]  one msgpack array each: {id, fence, entry, outcome, died 0|1, retry in ms, error json|'', attempt json,
+-- ARGV[3…]  one msgpack array each: {id, fence, entry, outcome, died 0|1, retry in ms, error json|'', attempt json object,
 --           result meta json|'', result body|'', result ttl ms, record ttl ms, {output frame json, …}, {follow-up json, …}}
 --           outcome: succeeded | retrying | failed | cancelled
 -- Result    one item each: the outcome written, or 'stale'
@@ -12,8 +12,8 @@ for n = 3, #ARGV do
   local id, fence, entry, outcome, died, retry_in, error_json, attempt_json, meta, body, result_ms, record_ms, frames, follow_ups =
     unpack(cmsgpack.unpack(ARGV[n]))
   local key = record_key(id)
-  local status, current, attempt, watched, deaths, name = unpack(redis.call('HMGET', key, 'status', 'fence', 'attempt',
-    'watch', 'deaths', 'function'))
+  local status, current, attempt, watched, deaths, name, started = unpack(redis.call('HMGET', key, 'status', 'fence',
+    'attempt', 'watch', 'deaths', 'function', 'started_ms'))
   if status ~= 'running' or tonumber(current) ~= fence then
     replies[#replies + 1] = 'stale'
   else
@@ -22,7 +22,8 @@ for n = 3, #ARGV do
       redis.call('HSET', key, 'deaths', deaths)
       if deaths >= most_deaths and outcome == 'retrying' then outcome = 'failed' end
     end
-    if attempt_json ~= '' then redis.call('HSET', key, 'a' .. attempt, attempt_json) end
+    redis.call('HSET', key, 'a' .. attempt,
+      '{"started_ms":' .. started .. ',"ended_ms":' .. string.format('%.0f', now) .. ',' .. string.sub(attempt_json, 2))
     append_output(id, frames, record_ms)
     drop_entry(entry)
     if outcome == 'succeeded' then

@@ -1,0 +1,173 @@
+"""A worker process: Dramatiq's Worker over a carrier, with the executor as every queue's one actor."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+import dramatiq
+import msgspec
+import redis
+import structlog
+
+from infra.settings import Settings, secret
+from runtime.carriers.redis_streams import ACTOR, LeaseKeeper, Promoter, RedisStreamsBroker
+from runtime.execution.executor import Executor
+from runtime.execution.pool import ChildPool
+from runtime.execution.pools import Pools
+from runtime.ledger.committer import Committer
+from runtime.ledger.keys import QUEUES
+from runtime.ledger.ledger import Ledger
+from runtime.ledger.records import Claim, Verdict
+from runtime.ledger.store import ResultStore
+from runtime.ledger.wire import LedgerUnavailableError, client
+from runtime.versions.deployer import Versions
+from runtime.versions.registry import Registry
+
+#: Seconds between two looks for queues that a deploy has brought.
+QUEUES_S = 1.0
+
+#: Milliseconds a Dramatiq thread waits before it looks whether it should stop.
+WORKER_TIMEOUT_MS = 500
+
+#: GIL switch interval, seconds. A thread whose child has answered would wait Python's default of 5 ms for
+#: whichever thread computes just then.
+SWITCH_INTERVAL_S = 0.0005
+
+
+class WorkerProcess:
+    """Everything in one worker process, put together; `run` blocks until it is told to stop."""
+
+    def __init__(self, settings: Settings, url: str, index: int) -> None:
+        self._settings = settings
+        self._log = structlog.get_logger("oncue.worker")
+        self._stopping = threading.Event()
+        self._url = url
+        self._ledger = Ledger(url, lease_s=settings.lease_s, retention_s=settings.retention_s)
+        self._registry = Registry(url)
+        self._versions = Versions(settings.data)
+        # A name of its own for every start: what an earlier process held is taken over, never mixed up with this.
+        consumer = f"{socket.gethostname()}-{index}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._broker = RedisStreamsBroker(self._ledger, consumer, threads=settings.threads)
+        self._committer = Committer(self._ledger, self._written)
+        self._executor = Executor(
+            self._ledger,
+            self._committer,
+            Pools(self._pool),
+            ResultStore(settings.store_url),
+            self._registry.manifest,
+        )
+        self._leases = LeaseKeeper(self._broker, self._executor.let_go)
+        self._worker = dramatiq.Worker(self._broker, worker_timeout=WORKER_TIMEOUT_MS, worker_threads=settings.threads)
+        self._promoters: list[Promoter] = []
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; then finish what runs and hand back the rest."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        self._committer.start()
+        self._executor.start()
+        self._leases.start()
+        self._worker.start()
+        gc.collect()
+        gc.freeze()
+        while not self._stopping.is_set():
+            self._carry_new_queues()
+            self._stopping.wait(QUEUES_S)
+        self._stop()
+
+    def _stop(self) -> None:
+        handed_back = self._broker.stop_intake()
+        self._log.info("stopping: what runs may finish", handed_back=handed_back)
+        for promoter in self._promoters:
+            promoter.close()
+        self._worker.stop()
+        self._committer.close()
+        self._leases.close()
+        self._executor.close()
+        for queue in self._broker.queues:
+            try:
+                self._ledger.forget_consumer(queue, self._broker.consumer)
+            except LedgerUnavailableError:
+                break
+        self._ledger.close()
+
+    def _carry_new_queues(self) -> None:
+        """Declare an actor for every queue that a deployed function names, or that still has work."""
+        try:
+            queues = {function.manifest.options.queue for function in self._registry.catalog().functions.values()}
+            with client(self._url) as connection:
+                queues |= {name.decode() for name in connection.smembers(QUEUES)}
+        except redis.RedisError as error:
+            self._log.warning("queues cannot be read until Redis is back", reason=str(error))
+            return
+        for queue in sorted(queues - self._broker.queues.keys()):
+            self._broker.declare_queue(queue)
+            holdings = self._broker.queues[queue]
+            dramatiq.actor(
+                lambda claim, holdings=holdings: self._executor.run(claim, holdings),
+                actor_name=ACTOR.format(queue=queue),
+                queue_name=queue,
+                broker=self._broker,
+            )
+            promoter = Promoter(self._ledger, queue)
+            promoter.start()
+            self._promoters.append(promoter)
+
+    def _pool(self, version: str) -> ChildPool:
+        manifest = self._registry.manifest(version)
+        return ChildPool(
+            folder=self._versions.path(version),
+            name=manifest.folder,
+            state_dir=self._versions.state(manifest.folder),
+            secret=secret,
+            idle_s=self._settings.idle_s,
+        )
+
+    def _written(self, verdicts: Sequence[Verdict], outcomes: Sequence[str]) -> None:
+        self._broker.release(verdicts)
+        lines = [_finished(v, outcome) for v, outcome in zip(verdicts, outcomes, strict=True) if outcome != "stale"]
+        if lines:
+            sys.stdout.buffer.write(b"".join(lines))
+            sys.stdout.buffer.flush()
+
+
+_ATTEMPT = msgspec.json.Decoder(dict[str, object]).decode
+_JSON = msgspec.json.Encoder().encode
+
+
+def _finished(verdict: Verdict, outcome: str) -> bytes:
+    """Return the line that tells of a finished attempt, one JSON object."""
+    claim: Claim = verdict.claim
+    attempt = _ATTEMPT(verdict.attempt)
+    error = attempt.get("error")
+    return (
+        _JSON(
+            {
+                "kind": "finished",
+                "id": claim.id,
+                "function": claim.function,
+                "status": outcome,
+                "duration_ms": attempt["duration_ms"],
+                "attempt": claim.attempt,
+                "error": f"{error['type']}: {error['message']}" if isinstance(error, dict) else None,
+            }
+        )
+        + b"\n"
+    )
+
+
+def main(settings: Settings, index: int = 0) -> None:
+    """Run one worker process of this host until it is told to stop.
+
+    Raises:
+        SettingsError: no Redis is configured.
+    """
+    WorkerProcess(settings, settings.ledger_url, index).run()

@@ -1,0 +1,81 @@
+"""What a worker process holds of one queue: claims that wait for a thread, and claims that run.
+
+A claim is taken when it is fetched. To keep every thread busy a few are fetched ahead, but only as many as
+will start within some milliseconds: behind a slow handler nothing waits that another worker could run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from runtime.ledger.records import Claim
+
+#: Fetch ahead what the threads can start within this time, and never more than this many.
+AHEAD_S = 0.01
+MAX_AHEAD = 128
+
+
+class Holdings:
+    """Thread-safe account of the claims on one queue."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._changed = threading.Condition()
+        self._waiting: dict[str, Claim] = {}
+        self._running: dict[str, Claim] = {}
+        self._stopped = False
+        #: moving average of how long a handler takes; unknown handlers count as slow
+        self._average_s = 1.0
+
+    def await_room(self, timeout_s: float) -> int:
+        """Wait until more may be fetched; return how many, 0 after `timeout_s` seconds or once stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._room() > 0, timeout_s)
+            return self._room()
+
+    def take(self, claims: Sequence[Claim]) -> None:
+        """Hold claims that were fetched."""
+        with self._changed:
+            self._waiting.update((claim.id, claim) for claim in claims)
+
+    def start(self, claim: Claim) -> bool:
+        """Note that a claim starts to run; False when it was handed back meanwhile."""
+        with self._changed:
+            if self._waiting.get(claim.id) is not claim:
+                return False
+            del self._waiting[claim.id]
+            self._running[claim.id] = claim
+            return True
+
+    def ended(self, duration_s: float) -> None:
+        """Note how long a handler took."""
+        self._average_s += (duration_s - self._average_s) * 0.1
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Let go of claims whose verdicts are written."""
+        with self._changed:
+            for claim in claims:
+                if self._running.get(claim.id) is claim:
+                    del self._running[claim.id]
+            self._changed.notify_all()
+
+    def stop(self) -> list[Claim]:
+        """Fetch nothing more; return the claims that have not started, which are no longer held."""
+        with self._changed:
+            self._stopped = True
+            waiting = list(self._waiting.values())
+            self._waiting.clear()
+            self._changed.notify_all()
+            return waiting
+
+    def all(self) -> list[Claim]:
+        """Return all claims that are held."""
+        with self._changed:
+            return [*self._waiting.values(), *self._running.values()]
+
+    def _room(self) -> int:
+        if self._stopped:
+            return 0
+        ahead = min(MAX_AHEAD, int(self._threads * AHEAD_S / max(self._average_s, 1e-5)))
+        return self._threads + ahead - len(self._waiting) - len(self._running)

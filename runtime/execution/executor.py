@@ -1,0 +1,175 @@
+"""The life of one attempt: a claim comes in, a warm child runs the handler, a verdict goes out.
+
+claim ── manifest of its version ── call in a child ── verdict ── committer ── finish
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from runtime.authoring.manifest import FunctionManifest, Manifest
+from runtime.authoring.triggers import FunctionOptions
+from runtime.execution.pool import Call, Failure
+from runtime.execution.pools import Pools
+from runtime.execution.verdicts import failed, judge
+from runtime.ledger.committer import Committer
+from runtime.ledger.ledger import Ledger
+from runtime.ledger.records import Claim
+from runtime.ledger.store import ResultStore
+from runtime.ledger.wire import LedgerUnavailableError
+
+_JSON = msgspec.json.Encoder().encode
+_TRACE = msgspec.json.Decoder(dict[str, str]).decode
+
+#: Seconds between two writes of a running handler's output.
+OUTPUT_S = 0.25
+
+
+class Holder(Protocol):
+    """What the executor tells about the claims it runs (a carrier's holdings)."""
+
+    def start(self, claim: Claim) -> bool: ...
+
+    def ended(self, duration_s: float) -> None: ...
+
+
+class Executor:
+    """Runs claims in children; called from many worker threads at once."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        committer: Committer,
+        pools: Pools,
+        store: ResultStore,
+        manifest: Callable[[str], Manifest],
+    ) -> None:
+        self._ledger = ledger
+        self._committer = committer
+        self._pools = pools
+        self._store = store
+        self._manifest = manifest
+        self._functions: dict[tuple[str, str], FunctionManifest] = {}
+        self._outputs: dict[str, _Output] = {}
+        self._stopping = threading.Event()
+        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
+        self._log = structlog.get_logger("oncue.executor")
+
+    def start(self) -> None:
+        """Begin to write output of running handlers and to end idle children."""
+        self._housekeeper.start()
+
+    def close(self) -> None:
+        """End all children."""
+        self._stopping.set()
+        self._housekeeper.join(5.0)
+        self._pools.close()
+
+    def run(self, claim: Claim, holder: Holder) -> None:
+        """Run one attempt to its verdict. Never raises: what goes wrong on the host is a verdict, too."""
+        if not holder.start(claim):
+            return  # handed back while it waited for a thread
+        started = time.monotonic()
+        try:
+            verdict = self._attempt(claim)
+        except Exception as error:
+            self._log.exception("the host failed an attempt", id=claim.id, function=claim.function)
+            verdict = failed(claim, self._options(claim), host_failure(error), duration_s=time.monotonic() - started)
+        holder.ended(time.monotonic() - started)
+        self._committer.commit(verdict)
+
+    def let_go(self, claim: Claim, why: str) -> None:
+        """End the child of a claim that was cancelled or given to another worker."""
+        self._log.info("letting go of an attempt", id=claim.id, attempt=claim.attempt, why=why)
+        self._pools.cancel(claim.version, claim.id)
+
+    def _attempt(self, claim: Claim) -> Any:
+        function = self._function(claim)
+        options = function.options
+        output = self._outputs[claim.id] = _Output(claim)
+        try:
+            ending = self._pools.get(claim.version).call(
+                Call(
+                    invocation_id=claim.id,
+                    function=claim.function,
+                    attempt=claim.attempt,
+                    event=claim.event,
+                    blob=claim.blob,
+                    idempotency_key=claim.key,
+                    timeout_s=options.timeout_s,
+                    memory_bytes=options.memory_bytes,
+                    trace=_TRACE(claim.trace) if claim.trace else {},
+                    secrets=(*options.secrets, *options.optional_secrets),
+                ),
+                output.extend,
+            )
+        finally:
+            del self._outputs[claim.id]
+        return judge(claim, function, ending, output.take(), self._store)
+
+    def _function(self, claim: Claim) -> FunctionManifest:
+        key = (claim.version, claim.function)
+        function = self._functions.get(key)
+        if function is None:
+            manifest = self._manifest(claim.version)
+            function = self._functions[key] = next(f for f in manifest.functions if f.name == claim.function)
+        return function
+
+    def _options(self, claim: Claim) -> FunctionOptions:
+        known = self._functions.get((claim.version, claim.function))
+        return known.options if known else FunctionOptions()
+
+    def _keep_house(self) -> None:
+        rounds = 0
+        while not self._stopping.wait(OUTPUT_S):
+            rounds += 1
+            for output in list(self._outputs.values()):
+                output.write(self._ledger)
+            if rounds % 4 == 0:
+                self._pools.reap_idle()
+
+
+class _Output:
+    """The output of one running attempt: written while it runs, the rest together with its verdict."""
+
+    __slots__ = ("_claim", "_frames", "_lock", "_progress")
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._lock = threading.Lock()
+        self._frames: list[bytes] = []
+        self._progress = b""
+
+    def extend(self, frames: list[dict[str, Any]]) -> None:
+        with self._lock:
+            for frame in frames:
+                encoded = _JSON(frame)
+                self._frames.append(encoded)
+                if frame["kind"] == "progress":
+                    self._progress = encoded
+
+    def take(self) -> list[bytes]:
+        with self._lock:
+            frames, self._frames = self._frames, []
+            return frames
+
+    def write(self, ledger: Ledger) -> None:
+        frames = self.take()
+        if frames:
+            try:
+                ledger.append_output(self._claim, frames, self._progress)
+            except LedgerUnavailableError:
+                with self._lock:
+                    self._frames[:0] = frames
+
+
+def host_failure(error: Exception) -> Failure:
+    """Describe a failure of the host itself; it is retried like any other."""
+    message = f"the host could not run this attempt: {type(error).__name__}: {error}"
+    return Failure("host", type(error).__name__, message, None, [], None, False)

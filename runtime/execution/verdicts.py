@@ -1,0 +1,104 @@
+"""From how a child's call ended to what the ledger is told: retry, fail or succeed, and when."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Any
+
+import msgspec
+
+from runtime.authoring.manifest import FunctionManifest
+from runtime.authoring.triggers import FunctionOptions
+from runtime.execution.pool import Ending, Failure
+from runtime.ledger.records import Claim, ResultInfo, Verdict
+from runtime.ledger.store import INLINE_BYTES, ResultStore
+
+_JSON = msgspec.json.Encoder().encode
+
+#: Failures that no retry can mend.
+_HOPELESS = frozenset(("input", "give_up", "result"))
+
+#: Failures that took the child down by themselves, and so count towards poison.
+_DEADLY = frozenset(("crash", "memory"))
+
+#: A succeeded or cancelled record is kept at least this long, so that its id can still be asked for.
+RECORD_TTL_S = 86400.0
+
+
+def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list[bytes], store: ResultStore) -> Verdict:
+    """Return the verdict on an attempt; a large result is put into the store first.
+
+    Raises:
+        Exception: whatever the object store raises; the attempt is then not finished.
+    """
+    options = function.options
+    if ending.failure is not None:
+        return failed(claim, options, ending.failure, duration_s=ending.duration_s, output=output)
+    info = ResultInfo(
+        media_type=ending.media_type,
+        size=len(ending.body),
+        sha256=hashlib.sha256(ending.body).hexdigest(),
+        filename=ending.filename,
+        place="redis" if len(ending.body) <= INLINE_BYTES else "store",
+    )
+    if info.place == "store":
+        store.put(claim.id, ending.body)
+    return Verdict(
+        claim=claim,
+        outcome="succeeded",
+        attempt=_JSON({"outcome": "succeeded", "duration_ms": round(ending.duration_s * 1000, 3)}),
+        result=_JSON(info),
+        body=ending.body if info.place == "redis" else b"",
+        result_ttl_s=options.result_ttl_s,
+        record_ttl_s=max(RECORD_TTL_S, options.result_ttl_s),
+        output=output,
+        follow_ups=[_JSON(follow_up) for follow_up in ending.follow_ups],
+    )
+
+
+def failed(
+    claim: Claim, options: FunctionOptions, failure: Failure, *, duration_s: float = 0.0, output: list[bytes] | None = None
+) -> Verdict:
+    """Return the verdict on an attempt that failed: retrying while retries are left and can help."""
+    error = _error(failure)
+    tries = claim.attempt - claim.lost
+    if failure.kind == "cancelled":
+        outcome: Any = "cancelled"
+    elif tries > options.retries or not _may_help(failure, options):
+        outcome = "failed"
+    else:
+        outcome = "retrying"
+    return Verdict(
+        claim=claim,
+        outcome=outcome,
+        attempt=_JSON({"outcome": outcome, "duration_ms": round(duration_s * 1000, 3), "error": error}),
+        died=failure.kind in _DEADLY,
+        retry_in_s=failure.retry_after_s if failure.retry_after_s is not None else back_off(options, tries),
+        error=_JSON(error),
+        record_ttl_s=RECORD_TTL_S,
+        output=output or [],
+    )
+
+
+def back_off(options: FunctionOptions, tries: int) -> float:
+    """Return the pause before the next try, in seconds, after `tries` failed ones."""
+    pause = min(options.backoff_max_s, options.backoff_min_s * options.backoff_factor ** min(tries - 1, 64))
+    return pause * (1 + options.backoff_jitter * random.uniform(-1, 1))  # noqa: S311  # spreads load, guards nothing
+
+
+def _may_help(failure: Failure, options: FunctionOptions) -> bool:
+    if failure.kind in _HOPELESS:
+        return False
+    if failure.type in options.give_up_on:
+        return False
+    return not options.retry_on or failure.kind != "raised" or failure.type in options.retry_on
+
+
+def _error(failure: Failure) -> dict[str, Any]:
+    error: dict[str, Any] = {"kind": failure.kind, "type": failure.type, "message": failure.message}
+    if failure.traceback:
+        error["traceback"] = failure.traceback
+    if failure.errors:
+        error["errors"] = failure.errors
+    return error
