@@ -1,4 +1,4 @@
-"""What a worker process holds of one queue: claims that wait for a thread, and claims that run.
+"""What a worker process holds of one queue: claims that wait for a thread, that run, and whose verdict is to be written.
 
 A claim is taken when it is fetched. To keep every thread busy a few are fetched ahead, but only as many as
 will start within some milliseconds: behind a slow handler nothing waits that another worker could run.
@@ -11,9 +11,13 @@ from collections.abc import Sequence
 
 from runtime.ledger.records import Claim
 
-#: Fetch ahead what the threads can start within this time, and never more than this many.
-AHEAD_S = 0.01
-MAX_AHEAD = 128
+#: Fetch ahead what the threads can start within this time, and never more than this many. With fsync always a
+#: fetch takes some milliseconds: this keeps threads busy meanwhile.
+AHEAD_S = 0.05
+MAX_AHEAD = 512
+
+#: Verdicts that may wait to be written before nothing more is fetched.
+MAX_UNWRITTEN = 4096
 
 
 class Holdings:
@@ -24,6 +28,7 @@ class Holdings:
         self._changed = threading.Condition()
         self._waiting: dict[str, Claim] = {}
         self._running: dict[str, Claim] = {}
+        self._unwritten: dict[str, Claim] = {}
         self._stopped = False
         #: moving average of how long a handler takes; unknown handlers count as slow
         self._average_s = 1.0
@@ -48,17 +53,21 @@ class Holdings:
             self._running[claim.id] = claim
             return True
 
-    def ended(self, duration_s: float) -> None:
-        """Note how long a handler took."""
-        self._average_s += (duration_s - self._average_s) * 0.1
+    def ended(self, claim: Claim, duration_s: float) -> None:
+        """Note that a handler ended, and how long it took; the claim is held until its verdict is written."""
+        with self._changed:
+            self._average_s += (duration_s - self._average_s) * 0.1
+            self._unwritten[claim.id] = self._running.pop(claim.id)
+            if self._room() > 0:
+                self._changed.notify()
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Let go of claims whose verdicts are written."""
         with self._changed:
             for claim in claims:
-                if self._running.get(claim.id) is claim:
-                    del self._running[claim.id]
-            self._changed.notify_all()
+                if self._unwritten.get(claim.id) is claim:
+                    del self._unwritten[claim.id]
+            self._changed.notify()
 
     def stop(self) -> list[Claim]:
         """Fetch nothing more; return the claims that have not started, which are no longer held."""
@@ -72,10 +81,10 @@ class Holdings:
     def all(self) -> list[Claim]:
         """Return all claims that are held."""
         with self._changed:
-            return [*self._waiting.values(), *self._running.values()]
+            return [*self._waiting.values(), *self._running.values(), *self._unwritten.values()]
 
     def _room(self) -> int:
-        if self._stopped:
+        if self._stopped or len(self._unwritten) > MAX_UNWRITTEN:
             return 0
         ahead = min(MAX_AHEAD, int(self._threads * AHEAD_S / max(self._average_s, 1e-5)))
         return self._threads + ahead - len(self._waiting) - len(self._running)

@@ -93,6 +93,7 @@ class _StreamConsumer(Consumer):
         self._fetched: deque[Claim] = deque()
         #: delivered, but not claimed because Redis went away in between
         self._unclaimed: list[Delivery] = []
+        self._has_backlog = False
         self._next_takeover = 0.0
         self._is_declared = False
         self._pause_s = 0.0
@@ -128,14 +129,17 @@ class _StreamConsumer(Consumer):
         if not self._is_declared:
             self._ledger.declare(self._queue)
             self._is_declared = True
-        if not self._unclaimed:
+        if not self._unclaimed and not self._has_backlog:
             self._unclaimed = self._ledger.deliveries(
                 self._queue, self._consumer, count=room, block_s=min(self._timeout_s, TAKEOVER_S)
             )
         now = time.monotonic()
+        read = room if self._has_backlog and not self._unclaimed else 0
         take_over = max(0, room - len(self._unclaimed)) if now >= self._next_takeover else 0
-        if self._unclaimed or take_over:
-            claims = self._ledger.claim(self._queue, self._consumer, self._unclaimed, take_over=take_over)
+        if self._unclaimed or read or take_over:
+            claims = self._ledger.claim(self._queue, self._consumer, self._unclaimed, read=read, take_over=take_over)
+            # A full fetch means that more waits: the next one reads and claims in a single script.
+            self._has_backlog = len(self._unclaimed) == room or (read > 0 and len(claims) >= room)
             self._unclaimed = []
             if take_over:
                 self._next_takeover = now + TAKEOVER_S

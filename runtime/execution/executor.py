@@ -36,7 +36,7 @@ class Holder(Protocol):
 
     def start(self, claim: Claim) -> bool: ...
 
-    def ended(self, duration_s: float) -> None: ...
+    def ended(self, claim: Claim, duration_s: float) -> None: ...
 
 
 class Executor:
@@ -81,7 +81,7 @@ class Executor:
         except Exception as error:
             self._log.exception("the host failed an attempt", id=claim.id, function=claim.function)
             verdict = failed(claim, self._options(claim), host_failure(error), duration_s=time.monotonic() - started)
-        holder.ended(time.monotonic() - started)
+        holder.ended(claim, time.monotonic() - started)
         self._committer.commit(verdict)
 
     def let_go(self, claim: Claim, why: str) -> None:

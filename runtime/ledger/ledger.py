@@ -73,14 +73,17 @@ class Ledger:
             for entry, fields in reply[0][1]
         ]
 
-    def claim(self, queue: str, consumer: str, deliveries: Sequence[Delivery], *, take_over: int = 0) -> list[Claim]:
-        """Claim what was delivered, and up to `take_over` entries whose worker let its lease run out."""
+    def claim(
+        self, queue: str, consumer: str, deliveries: Sequence[Delivery] = (), *, read: int = 0, take_over: int = 0
+    ) -> list[Claim]:
+        """Claim what was delivered, up to `read` entries that wait, and up to `take_over` of lost workers."""
         arguments: list[Any] = [
             consumer,
             int(self.lease_s * 1000),
             take_over,
             MAX_LOST,
             int(self.retention_s * 1000),
+            read,
         ]
         for entry, invocation_id in deliveries:
             arguments += (entry, invocation_id)

@@ -4,7 +4,8 @@
 -- ARGV[3]   most stale entries to take over from dead workers (0: none)
 -- ARGV[4]   most times a worker may be lost under one invocation before it is failed
 -- ARGV[5]   retention of failed invocations, ms
--- ARGV[6…]  entry, id, entry, id, … as delivered by XREADGROUP ('' as the id of an entry that is none of ours)
+-- ARGV[6]   most entries to read from the stream here and now (0: none)
+-- ARGV[7…]  entry, id, entry, id, … as delivered by XREADGROUP ('' as the id of an entry that is none of ours)
 -- Result    {{entry, id, attempt, fence, lost, deaths, function, version, key, event, blob|false, trace|false, accepted_ms}, …}
 local consumer, lease, take, most_lost, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local claims = {}
@@ -46,12 +47,17 @@ local function claim(entry, id, fields, is_takeover)
     idempotency_key, event, blob, trace, tonumber(accepted)}
 end
 
-for n = 6, #ARGV, 2 do claim(ARGV[n], ARGV[n + 1], {ARGV[n + 1]}, false) end
+local function id_of(fields) return fields and fields[1] == 'id' and fields[2] or '' end
+
+for n = 7, #ARGV, 2 do claim(ARGV[n], ARGV[n + 1], {ARGV[n + 1]}, false) end
+if tonumber(ARGV[6]) > 0 then
+  local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', ARGV[6], 'STREAMS', stream, '>')
+  for _, item in ipairs(read and read[1][2] or {}) do claim(item[1], id_of(item[2]), item[2], false) end
+end
 if take > 0 then
   local stale = redis.call('XAUTOCLAIM', stream, group, consumer, lease, '0', 'COUNT', take)
   for _, item in ipairs(stale[2]) do
-    local fields = item[2]
-    claim(item[1], fields and fields[1] == 'id' and fields[2] or '', fields, true)
+    claim(item[1], id_of(item[2]), item[2], true)
   end
 end
 return claims
