@@ -57,6 +57,9 @@ class Executor:
         self._manifest = manifest
         self._functions: dict[tuple[str, str], FunctionManifest] = {}
         self._outputs: dict[str, _Output] = {}
+        #: the attempts that run here, by invocation
+        self._running: dict[str, Claim] = {}
+        self._ended = threading.Condition()
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._log = structlog.get_logger("oncue.executor")
@@ -77,17 +80,39 @@ class Executor:
             return  # handed back while it waited for a thread
         started = time.monotonic()
         try:
+            self._succeed_earlier(claim)
             verdict = self._attempt(claim)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # each claim ends in a verdict
             self._log.exception("the host failed an attempt", id=claim.id, function=claim.function)
             verdict = failed(claim, self._options(claim), host_failure(error), duration_s=time.monotonic() - started)
+        finally:
+            with self._ended:
+                del self._running[claim.id]
+                self._ended.notify_all()
         holder.ended(claim, time.monotonic() - started)
         self._committer.commit(verdict)
 
     def let_go(self, claim: Claim, why: str) -> None:
         """End the child of a claim that was cancelled or given to another worker."""
         self._log.info("letting go of an attempt", id=claim.id, attempt=claim.attempt, why=why)
-        self._pools.cancel(claim.version, claim.id)
+        with self._ended:
+            if self._running.get(claim.id) is claim:  # the next attempt may have begun here
+                self._pools.cancel(claim.version, claim.id)
+
+    def cancel(self, invocation_id: str) -> None:
+        """End the child of an invocation that runs here; its verdict is then "cancelled"."""
+        with self._ended:
+            claim = self._running.get(invocation_id)
+            if claim is not None:
+                self._pools.cancel(claim.version, claim.id)
+
+    def _succeed_earlier(self, claim: Claim) -> None:
+        """Make this the one attempt that runs here: an earlier one, whose lease ran out under us, is ended first."""
+        with self._ended:
+            while (earlier := self._running.get(claim.id)) is not None:
+                self._pools.cancel(earlier.version, earlier.id)
+                self._ended.wait(1.0)
+            self._running[claim.id] = claim
 
     def _attempt(self, claim: Claim) -> Any:
         function = self._function(claim)
@@ -111,7 +136,7 @@ class Executor:
             )
         finally:
             del self._outputs[claim.id]
-        return judge(claim, function, ending, output.take(), self._store)
+        return judge(claim, function, ending, output.rest(), self._store)
 
     def _function(self, claim: Claim) -> FunctionManifest:
         key = (claim.version, claim.function)
@@ -138,11 +163,13 @@ class Executor:
 class _Output:
     """The output of one running attempt: written while it runs, the rest together with its verdict."""
 
-    __slots__ = ("_claim", "_frames", "_lock", "_progress")
+    __slots__ = ("_claim", "_frames", "_lock", "_progress", "_writing")
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
         self._lock = threading.Lock()
+        # Held while frames are on their way: what the verdict takes along must not overtake them, nor miss them.
+        self._writing = threading.Lock()
         self._frames: list[bytes] = []
         self._progress = b""
 
@@ -154,19 +181,25 @@ class _Output:
                 if frame["kind"] == "progress":
                     self._progress = encoded
 
-    def take(self) -> list[bytes]:
+    def rest(self) -> list[bytes]:
+        """Return what is not written yet, for the verdict to take along."""
+        with self._writing:
+            return self._take()
+
+    def write(self, ledger: Ledger) -> None:
+        with self._writing:
+            frames = self._take()
+            if frames:
+                try:
+                    ledger.append_output(self._claim, frames, self._progress)
+                except LedgerUnavailableError:
+                    with self._lock:
+                        self._frames[:0] = frames
+
+    def _take(self) -> list[bytes]:
         with self._lock:
             frames, self._frames = self._frames, []
             return frames
-
-    def write(self, ledger: Ledger) -> None:
-        frames = self.take()
-        if frames:
-            try:
-                ledger.append_output(self._claim, frames, self._progress)
-            except LedgerUnavailableError:
-                with self._lock:
-                    self._frames[:0] = frames
 
 
 def host_failure(error: Exception) -> Failure:

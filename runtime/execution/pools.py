@@ -9,7 +9,7 @@ from runtime.execution.pool import ChildPool
 
 
 class Pools:
-    """Makes a version's pool on first need, and drops it when its last child has ended."""
+    """Makes a version's pool on first need. A pool that nobody needs has no child, and costs one idle thread."""
 
     def __init__(self, make: Callable[[str], ChildPool]) -> None:
         self._make = make

@@ -11,6 +11,7 @@ import msgspec
 from runtime.authoring.manifest import FunctionManifest
 from runtime.authoring.triggers import FunctionOptions
 from runtime.execution.pool import Ending, Failure
+from runtime.ledger.ledger import MAX_DEATHS
 from runtime.ledger.records import Claim, ResultInfo, Verdict
 from runtime.ledger.store import INLINE_BYTES, ResultStore
 
@@ -21,6 +22,9 @@ _HOPELESS = frozenset(("input", "give_up", "result"))
 
 #: Failures that took the child down by themselves, and so count towards poison.
 _DEADLY = frozenset(("crash", "memory"))
+
+#: The longest pause that an error may ask for, in seconds; the same bound as for `backoff_max`.
+MAX_RETRY_AFTER_S = 7 * 86400.0
 
 #: A succeeded or cancelled record is kept at least this long, so that its id can still be asked for.
 RECORD_TTL_S = 86400.0
@@ -63,9 +67,10 @@ def failed(
     """Return the verdict on an attempt that failed: retrying while retries are left and can help."""
     error = _error(failure)
     tries = claim.attempt - claim.lost
+    died = failure.kind in _DEADLY
     if failure.kind == "cancelled":
         outcome: Any = "cancelled"
-    elif tries > options.retries or not _may_help(failure, options):
+    elif tries > options.retries or not _may_help(failure, options) or (died and claim.deaths + 1 >= MAX_DEATHS):
         outcome = "failed"
     else:
         outcome = "retrying"
@@ -73,8 +78,8 @@ def failed(
         claim=claim,
         outcome=outcome,
         attempt=_JSON({"outcome": outcome, "duration_ms": round(duration_s * 1000, 3), "error": error}),
-        died=failure.kind in _DEADLY,
-        retry_in_s=failure.retry_after_s if failure.retry_after_s is not None else back_off(options, tries),
+        died=died,
+        retry_in_s=back_off(options, tries) if failure.retry_after_s is None else min(failure.retry_after_s, MAX_RETRY_AFTER_S),
         error=_JSON(error),
         record_ttl_s=RECORD_TTL_S,
         output=output or [],

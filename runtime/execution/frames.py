@@ -1,0 +1,105 @@
+"""The words between a worker and its children, over a Unix socket pair.
+
+A frame is a ten-byte header, `meta` (JSON) and `body` (raw bytes, never encoded again):
+
+    down  CALL      meta [id, function, attempt, key, timeout_s, memory_bytes, trace, secrets, event size]
+                    body the event's JSON document, then the blob when the frame has HAS_BLOB
+    up    READY     the folder is imported           START_FAILED  it is not; meta {type, message, traceback}
+          LOG       meta {level, logger, line}       PROGRESS      meta {fraction, note}
+          RESULT    meta "" or {media_type, filename, follow_ups}, body the result
+          FAILURE   meta {kind, type, message, …}
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any, Final, NamedTuple
+
+CALL: Final = 1
+READY: Final = 2
+START_FAILED: Final = 3
+LOG: Final = 4
+PROGRESS: Final = 5
+RESULT: Final = 6
+FAILURE: Final = 7
+
+#: the call carries a blob, which may be empty
+HAS_BLOB: Final = 1
+#: the child must not be used again: it ran out of memory, or left processes behind
+SPENT: Final = 2
+
+#: kind, flags, bytes of meta, bytes of body
+HEADER: Final = struct.Struct("<BBII")
+
+#: the largest result; a call may bring a body of as much, and its event besides
+MAX_RESULT_BYTES: Final = 2**30
+MAX_FRAME_BYTES: Final = 2**30 + 2**26
+
+# One read takes a whole small frame; a started large one is fetched in larger pieces.
+_READ_BYTES = 64 * 1024
+_LARGE_READ_BYTES = 1024 * 1024
+
+
+class Frame(NamedTuple):
+    kind: int
+    flags: int
+    meta: bytes
+    body: bytes
+
+
+class FrameError(Exception):
+    """What came over the socket is no frame: something else wrote to it."""
+
+
+def to_meta(value: dict[str, Any]) -> bytes:
+    """Write meta; half characters (lone surrogates, from undecodable file names) become "?", for they are no Unicode."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+
+
+def pack(kind: int, meta: bytes = b"", body: bytes = b"", flags: int = 0) -> bytes:
+    return HEADER.pack(kind, flags, len(meta), len(body)) + meta + body
+
+
+class FrameReader:
+    """Takes bytes off a socket and hands out whole frames."""
+
+    __slots__ = ("_partial",)
+
+    def __init__(self) -> None:
+        self._partial = bytearray()
+
+    def read(self, source: socket.socket) -> list[Frame] | None:
+        """Read once and return the frames that are complete now; None when the other end is closed.
+
+        Raises:
+            BlockingIOError: the socket is non-blocking and empty.
+            FrameError: the bytes are no frames.
+        """
+        data = source.recv(_LARGE_READ_BYTES if self._partial else _READ_BYTES)
+        if not data:
+            return None
+        if not self._partial:
+            # Nearly always: one read, one frame, no copy into the partial buffer.
+            kind, flags, meta, body = HEADER.unpack_from(data) if len(data) >= HEADER.size else (0, 0, 0, 0)
+            if kind and HEADER.size + meta + body == len(data):
+                split = HEADER.size + meta
+                return [Frame(kind, flags, data[HEADER.size : split], data[split:])]
+        self._partial += data
+        return self._whole_frames()
+
+    def _whole_frames(self) -> list[Frame]:
+        frames, start, partial = [], 0, self._partial
+        while len(partial) - start >= HEADER.size:
+            kind, flags, meta, body = HEADER.unpack_from(partial, start)
+            if not CALL <= kind <= FAILURE or meta + body > MAX_FRAME_BYTES:
+                raise FrameError(f"a frame of kind {kind} and {meta + body:,} bytes cannot be")
+            split = start + HEADER.size + meta
+            if len(partial) < split + body:
+                break
+            with memoryview(partial) as view:
+                frames.append(Frame(kind, flags, bytes(view[split - meta : split]), bytes(view[split : split + body])))
+            start = split + body
+        del partial[:start]
+        return frames

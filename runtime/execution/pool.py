@@ -1,0 +1,275 @@
+"""The warm children of one version: leases one per call, and turns whatever happens into an `Ending`.
+
+    pool = ChildPool(folder=folder, name="thumbnail", state_dir=state, secret=secrets.get)
+    ending = pool.call(Call(...), on_output=print)
+
+Many worker threads call at once; each call blocks its thread and has a child to itself, the one used last.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.execution import endings, frames
+from runtime.execution.endings import Call, Ending, Failure
+from runtime.execution.output import Output
+from runtime.execution.warm import Home, Loss, WarmChild, sweep_temp
+
+__all__ = ["Call", "ChildPool", "Ending", "Failure"]
+
+# Seconds a child that is not needed any more has to run its exit handlers.
+_LEAVE_S = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """A call in progress, from before its child is found until its child is given back."""
+
+    invocation_id: str
+    child: WarmChild | None = None
+    cancelled: bool = False
+
+
+class ChildPool:
+    """Warm children of one version in one worker process. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        name: str,
+        python: str = sys.executable,
+        state_dir: Path,
+        secret: Callable[[str], str | None],
+        idle_s: float = 300,
+        max_calls: int = 10_000,
+        import_deadline_s: float = 20,
+    ) -> None:
+        """Make an empty pool; no child is started before the first call.
+
+        `secret(name)` returns a secret's value, or None. A child ends after `idle_s` seconds without a call,
+        and is replaced after `max_calls` calls.
+        """
+        state_dir.mkdir(parents=True, exist_ok=True)
+        sweep_temp()
+        self._home = Home(folder=folder.resolve(), name=name, python=python, state_dir=state_dir.resolve())
+        self._secret = secret
+        self._idle_s, self._max_calls, self._import_deadline_s = idle_s, max_calls, import_deadline_s
+        # Held for a few instructions, twice a call. `_changed` shares it, for `close` to wait on.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._idle: list[WarmChild] = []
+        self._runs: set[_Run] = set()
+        self._size = 0
+        self._closed = False
+        # One thread starts every child and outlives them all: PR_SET_PDEATHSIG fires when the *thread* that forked
+        # ends, so a child started by a worker thread would die with that thread (prctl(2)).
+        self._spawner = ThreadPoolExecutor(1, thread_name_prefix=f"children-of-{name}")
+
+    @property
+    def size(self) -> int:
+        """How many children live, busy and idle."""
+        return self._size
+
+    def call(self, call: Call, on_output: Callable[[list[dict[str, Any]]], None]) -> Ending:
+        """Run one attempt in a warm child and return how it ended. Never raises for what the author's code does.
+
+        `on_output` gets batches of frames while it runs, in this thread: {"kind": "log", "stream", "level",
+        "line"} (and "logger" for records of `logging`) and {"kind": "progress", "fraction", "note"}.
+        """
+        started = time.monotonic()
+        run = _Run(call.invocation_id)
+        try:
+            return self._attempt(run, call, Output(on_output), started)
+        finally:
+            if run in self._runs:
+                self._end_run(run)
+
+    def _attempt(self, run: _Run, call: Call, output: Output, started: float) -> Ending:
+        meta, body, flags = self._frame(call)
+        while True:
+            child = self._lease(run)
+            if isinstance(child, Failure):
+                duration_s = time.monotonic() - started
+                return endings.cancelled(call, duration_s) if run.cancelled else Ending(child, duration_s=duration_s)
+            child.calls += 1
+            answer: frames.Frame | Loss = Loss.DEATH  # should `on_output` raise, the child must go: it is still at work
+            try:
+                deadline = time.monotonic() + call.timeout_s
+                answer = child.send(frames.CALL, meta, body, flags, deadline) or child.listen(
+                    output, deadline, call.memory_bytes
+                )
+                last_words = child.where() if answer is Loss.TIMEOUT else output.tail
+            finally:
+                code = self._give_back(run, child, answer)
+            output.close()
+            duration_s = time.monotonic() - started
+            if run.cancelled:
+                return endings.cancelled(call, duration_s)
+            if isinstance(answer, frames.Frame):
+                return endings.answered(call, answer, duration_s)
+            if self._closed:
+                return Ending(endings.pool_closed(), duration_s=duration_s)
+            if answer is not Loss.UNHEARD:
+                return endings.lost(call, answer, code, last_words, duration_s)
+
+    def _frame(self, call: Call) -> tuple[bytes, bytes, int]:
+        secrets = {name: value for name in call.secrets if (value := self._secret(name)) is not None}
+        meta = json.dumps(
+            (
+                call.invocation_id,
+                call.function,
+                call.attempt,
+                call.idempotency_key,
+                call.timeout_s,
+                call.memory_bytes,
+                dict(call.trace),
+                secrets,
+                len(call.event),
+            )
+        ).encode()
+        if call.blob is None:
+            return meta, call.event, 0
+        return meta, call.event + call.blob, frames.HAS_BLOB
+
+    def _lease(self, run: _Run) -> WarmChild | Failure:
+        while True:
+            with self._lock:
+                if self._closed:
+                    return endings.pool_closed()
+                self._runs.add(run)
+                child = self._idle.pop() if self._idle else None
+                run.child = child
+                if child is not None and run.cancelled:
+                    child.cancel()
+            if child is None:
+                return self._start(run)
+            if child.settle():
+                return child
+            self._bury(run, child)
+
+    def _start(self, run: _Run) -> WarmChild | Failure:
+        """Start a child and wait until its folder is imported."""
+        with self._lock:
+            self._size += 1
+        try:
+            child = self._spawner.submit(WarmChild, self._home).result()
+        except (OSError, RuntimeError) as error:  # RuntimeError: the pool closed meanwhile, and its spawner with it
+            with self._lock:
+                self._size -= 1
+            return endings.pool_closed() if self._closed else endings.not_started(str(error), type=type(error).__name__)
+        with self._lock:
+            run.child = child
+            if run.cancelled:
+                child.cancel()
+            if self._closed:
+                child.kill()
+        output = Output(lambda _: None)
+        answer = child.listen(output, time.monotonic() + self._import_deadline_s)
+        if isinstance(answer, frames.Frame) and answer.kind == frames.READY:
+            return child
+        code = self._bury(run, child)
+        if isinstance(answer, frames.Frame):
+            told = json.loads(answer.meta)
+            return endings.not_started(f"{told['type']}: {told['message']}", type=told["type"], traceback=told["traceback"])
+        if self._closed:
+            return endings.pool_closed()
+        reason = f"the import ended its process ({endings.exit_words(code)})"
+        if answer is Loss.TIMEOUT:
+            reason = f"the import did not end within {self._import_deadline_s:g} s; move slow work into the handler"
+        return endings.not_started(reason, traceback=endings.last_words(output.tail))
+
+    def _give_back(self, run: _Run, child: WarmChild, answer: frames.Frame | Loss) -> int:
+        """Keep the child for the next call, or end it; returns its exit code (0 while it lives)."""
+        fit = isinstance(answer, frames.Frame) and not answer.flags & frames.SPENT
+        with self._lock:
+            if fit and not run.cancelled and not self._closed and child.calls < self._max_calls:
+                run.child = None
+                self._runs.discard(run)
+                child.idle_since = time.monotonic()
+                self._idle.append(child)
+                return 0
+        if fit:
+            child.dismiss()
+        return self._bury(run, child, _LEAVE_S if fit else 0.0)
+
+    def _bury(self, run: _Run, child: WarmChild, grace_s: float = 0.0) -> int:
+        with self._lock:
+            run.child = None  # from here on nobody may signal it
+        try:
+            return child.bury(grace_s)
+        finally:
+            with self._lock:
+                self._size -= 1
+
+    def warm(self) -> Failure | None:
+        """Start one child now and import the folder; None when it is ready for the first call."""
+        run = _Run("")
+        with self._lock:
+            if self._closed:
+                return endings.pool_closed()
+            self._runs.add(run)
+        try:
+            child = self._start(run)
+            if isinstance(child, Failure):
+                return child
+            self._give_back(run, child, frames.Frame(frames.READY, 0, b"", b""))
+            return None
+        finally:
+            self._end_run(run)
+
+    def _end_run(self, run: _Run) -> None:
+        with self._changed:
+            self._runs.discard(run)
+            self._changed.notify_all()
+
+    def cancel(self, invocation_id: str) -> bool:
+        """End the call of this invocation: SIGTERM, after two seconds SIGKILL for the whole tree. False: none runs here.
+
+        Returns at once; the thread that waits in `call` gets the ending, of kind "cancelled".
+        """
+        with self._lock:
+            runs = [run for run in self._runs if run.invocation_id == invocation_id]
+            for run in runs:
+                run.cancelled = True
+                if run.child is not None:
+                    run.child.cancel()
+        return bool(runs)
+
+    def reap_idle(self) -> None:
+        """End the children that were idle for longer than `idle_s`; call this about once a second."""
+        cut = time.monotonic() - self._idle_s
+        with self._lock:
+            old = [child for child in self._idle if child.idle_since <= cut]
+            self._idle = [child for child in self._idle if child.idle_since > cut]
+        self._end(old, _LEAVE_S)
+
+    def close(self, grace_s: float = 2.0) -> None:
+        """End all children; calls in progress have `grace_s` seconds to end before theirs is killed."""
+        ends = time.monotonic() + grace_s
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        self._end(idle, grace_s)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._runs, max(0.0, ends - time.monotonic()))
+            for run in self._runs:
+                if run.child is not None:
+                    run.child.kill()
+            self._changed.wait_for(lambda: not self._runs, _LEAVE_S)
+        self._spawner.shutdown()
+
+    def _end(self, children: list[WarmChild], grace_s: float) -> None:
+        ends = time.monotonic() + grace_s
+        for child in children:
+            child.dismiss()
+        for child in children:
+            self._bury(_Run(""), child, max(0.001, ends - time.monotonic()))
