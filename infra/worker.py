@@ -21,6 +21,7 @@ from runtime.carriers.redis_streams import ACTOR, LeaseKeeper, Promoter, RedisSt
 from runtime.execution.executor import Executor
 from runtime.execution.pool import ChildPool
 from runtime.execution.pools import Pools
+from runtime.execution.processes import adopt_orphans
 from runtime.ledger.committer import Committer
 from runtime.ledger.keys import QUEUES
 from runtime.ledger.ledger import Ledger
@@ -70,6 +71,7 @@ class WorkerProcess:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then finish what runs and hand back the rest."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        adopt_orphans()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
         self._committer.start()

@@ -1,0 +1,99 @@
+"""The HTTP API as the command line uses it: answers as plain data, problems as one sentence with an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import httpx
+
+from infra.cli.progress import Progress
+from infra.settings import Settings
+from runtime.authoring.errors import OnCueError
+
+#: Seconds an answer may take beyond what the request itself asks to wait.
+ANSWER_WITHIN_S = 30.0
+
+
+class UsageError(OnCueError):
+    """The command line says something that cannot be done."""
+
+    exit_code = 2
+
+
+class FailedError(OnCueError):
+    """The invocation failed, or the API is not there."""
+
+    exit_code = 1
+
+
+class NotInTimeError(OnCueError):
+    """The invocation had not ended when the time was up; it goes on."""
+
+    exit_code = 3
+
+
+class Api:
+    """Speaks to one OnCue. `url`: its base URL; None asks the settings. `progress`: the line that a caller shows already."""
+
+    def __init__(self, url: str | None = None, progress: Progress | None = None) -> None:
+        self._progress = progress
+        self.url = url.rstrip("/") if url else Settings.load().base_url
+        try:
+            self._client = httpx.Client(base_url=self.url, timeout=ANSWER_WITHIN_S, headers={"Accept": "*/*"})
+        except (ValueError, httpx.InvalidURL) as error:
+            raise UsageError(f"{self.url!r} is no URL ({error}); write it like http://127.0.0.1:8080") from error
+
+    def get(self, path: str, *, wait_s: float = 0, **query: Any) -> httpx.Response:
+        """GET a path; long-poll for `wait_s` seconds when that is given.
+
+        Raises:
+            UsageError: the API refuses the request (4xx).
+            FailedError: it cannot be reached, or fails (5xx).
+        """
+        return self._send("GET", path, params={k: v for k, v in query.items() if v is not None}, headers=_prefer(wait_s))
+
+    def post(
+        self, path: str, *, content: bytes, media_type: str, query: dict[str, str], wait_s: float, key: str | None
+    ) -> httpx.Response:
+        """POST a body; see `get`."""
+        headers = {"Content-Type": media_type, **_prefer(wait_s), **({"Idempotency-Key": key} if key else {})}
+        return self._send("POST", path, content=content, params=query, headers=headers)
+
+    def stream(self, path: str, last_id: str | None, idle_s: float | None) -> Any:
+        """GET a stream of events, as a context manager; `idle_s` bounds the silence between two of them."""
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        return self._client.stream("GET", path, headers=headers, timeout=httpx.Timeout(ANSWER_WITHIN_S, read=idle_s))
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            with contextlib.nullcontext() if self._progress else Progress(f"waiting for {self.url}"):
+                response = self._client.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise unreachable(self.url, error) from error
+        if response.is_success:
+            return response
+        raise problem(response)
+
+
+def unreachable(url: str, error: httpx.TransportError) -> FailedError:
+    """Say in one sentence that the API cannot be reached."""
+    if isinstance(error, httpx.ConnectError):
+        return FailedError(f"nothing answers at {url}; start OnCue with `oncue up`, or name another place with --url")
+    return FailedError(f"{url} did not answer properly ({error or type(error).__name__}); try again")
+
+
+def problem(response: httpx.Response) -> OnCueError:
+    """Turn a problem document into an error: what happened, and each place in the data that is to blame."""
+    try:
+        document = response.json()
+        words = document.get("detail") or document["title"]
+        for each in document.get("errors") or ():
+            words += f"\n  {each.get('pointer') or '#'}: {each.get('detail', '')}"
+    except (ValueError, KeyError, AttributeError):
+        words = f"the API answered {response.status_code} {response.reason_phrase}"
+    return UsageError(words) if response.is_client_error else FailedError(words)
+
+
+def _prefer(wait_s: float) -> dict[str, str]:
+    return {"Prefer": f"wait={max(1, round(wait_s))}"} if wait_s > 0 else {}

@@ -1,0 +1,32 @@
+"""`oncue up`: the settings, the terminal and the supervisor put together."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+
+from infra.feed import Feed
+from infra.settings import Settings
+from infra.supervisor import Supervisor
+
+
+def run_everything(**said: Any) -> int:
+    """Run until a signal asks to stop; return the exit code. `said`: settings from the command line."""
+    settings = Settings.load(**said)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
+    feed = Feed(console)
+    supervisor = Supervisor(settings, feed)
+
+    def serving() -> None:
+        now = supervisor.settings
+        server = "its embedded server" if supervisor.server is not None else "the Redis of ONCUE_REDIS_URL"
+        feed.line(("OnCue ", "bold"), version("oncue"), " serves at ", (now.base_url, "bold cyan"), f" on {server}")
+        feed.line((f"functions in {now.functions}, data in {now.data}; Ctrl-C stops", "dim"))
+
+    try:
+        return supervisor.run(serving)
+    finally:
+        feed.close()

@@ -1,0 +1,90 @@
+"""Prints for people: JSON, tables, one-line facts. Colour only on a terminal, and not where NO_COLOR is set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+STATUS_STYLES = {"succeeded": "green", "failed": "red", "retrying": "yellow", "running": "cyan", "cancelled": "dim"}
+
+
+def console() -> Console:
+    """Return the console of stdout; a file or a pipe gets lines as long as they are."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 1000)
+
+
+def print_json(document: Any) -> None:
+    """Print a document: indented on a terminal and in pipes alike, so that both look the same."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_json_line(document: Any) -> None:
+    """Print a document as one line of a stream."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
+    """Print rows below their headings."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    console().print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
+    """Print names and values, one a line; leaves out what is None."""
+    screen = console()
+    for name, value in facts:
+        if value is not None:
+            style = STATUS_STYLES.get(value, "") if name == "status" else ""
+            screen.print(Text.assemble((f"{name:<12}", "dim"), (str(value), style)))
+
+
+def status_text(status: str) -> Text:
+    return Text(status, STATUS_STYLES.get(status, ""))
+
+
+def show_inspection(folder: Path, *, as_json: bool) -> int:
+    """Inspect a folder, print its manifest or its problem; return the exit code."""
+    # Reading and invoking do without these.
+    from infra.announcing import trigger_words
+    from infra.cli.progress import Progress
+    from runtime.authoring.inspection import inspect
+    from runtime.authoring.manifest import Problem
+
+    with Progress(f"importing {folder}"):
+        found = inspect(folder.absolute())
+    if isinstance(found, Problem):
+        if as_json:
+            print_json({"problem": found.model_dump(mode="json")})
+        else:
+            sys.stderr.write(f"oncue: {found}\n")
+        return 1
+    document = found.model_dump(mode="json", by_alias=True)
+    if as_json:
+        print_json(document)
+        return 0
+    for function in document["functions"]:
+        options, inputs = function["options"], function["input_schema"].get("properties", {})
+        print_facts(
+            [
+                ("function", function["name"]),
+                ("declared", f"{folder / function['file']}:{function['line']}"),
+                ("summary", function["summary"] or None),
+                *(("trigger", trigger_words(trigger)) for trigger in function["triggers"]),
+                ("parameters", ", ".join(inputs) or None),
+                ("limits", f"{options['timeout_s']:g} s, {options['memory_bytes'] / 1e6:g} MB, {options['retries']} retries"),
+                ("queue", options["queue"]),
+                ("secrets", ", ".join([*options["secrets"], *options["optional_secrets"]]) or None),
+            ]
+        )
+        sys.stdout.write("\n")
+    return 0

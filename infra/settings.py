@@ -1,0 +1,160 @@
+"""The one place where the environment is read: every setting with its default and its unit.
+
+ONCUE_PORT=9000 ONCUE_LEASE=10s oncue up
+
+A supervisor hands its settings to the processes it starts through `Settings.environment()`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from runtime.authoring.errors import OnCueError
+from runtime.authoring.quantities import seconds
+
+PREFIX = "ONCUE_"
+SECRET_PREFIX = "ONCUE_SECRET_"  # noqa: S105  # the prefix of names, no secret itself
+
+#: Seconds, written "5s" or "1h30m"; a bare number counts seconds.
+Seconds = Annotated[float, NoDecode, BeforeValidator(lambda value: seconds(_number(value)))]
+
+
+class SettingsError(OnCueError):
+    """A setting has a value that cannot be used."""
+
+
+class Settings(BaseSettings):
+    """What the environment says. The name of a setting is ONCUE_ and the field's name in capitals, without `_s`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True)
+
+    #: the address the web process binds; only loopback, since there are no API keys
+    host: str = "127.0.0.1"
+    #: its port; 0 takes a free one
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    #: where the CLI finds the API; unset: the host and port above
+    url: str | None = None
+    #: redis://…, rediss://… or unix://…; unset: the embedded server
+    redis_url: str | None = None
+    #: amqp://… carries invocations over RabbitMQ; unset: Redis carries
+    broker: str | None = None
+    #: where results beyond 1 MiB go: file:///… or s3://bucket/prefix; unset: a folder of `data`
+    store: str | None = None
+    #: the folder of everything OnCue keeps: the embedded server's data, versions, results, state
+    data: Path = Path(".data")
+    #: the folder of function folders
+    functions: Path = Path("functions")
+    #: worker processes
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    #: threads of each worker process: invocations it runs at once
+    threads: Annotated[int, Field(ge=1, le=256)] = 8
+    #: when the embedded server writes to disk: "always" before it answers, "everysec" once a second
+    fsync: Literal["always", "everysec"] = "always"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: how long a silent worker keeps its invocations before others may take them
+    lease_s: Annotated[Seconds, Field(ge=0.5, le=3600, validation_alias="ONCUE_LEASE")] = 5.0
+    #: how long a stopping worker lets running invocations finish
+    grace_s: Annotated[Seconds, Field(ge=0, le=3600, validation_alias="ONCUE_GRACE")] = 10.0
+    #: how long an unused child stays warm
+    idle_s: Annotated[Seconds, Field(ge=1, le=86400, validation_alias="ONCUE_IDLE")] = 300.0
+    #: how long failed invocations are kept
+    retention_s: Annotated[Seconds, Field(ge=60, le=366 * 86400, validation_alias="ONCUE_RETENTION")] = 30 * 86400.0
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("host")
+    @classmethod
+    def _is_loopback(cls, value: str) -> str:
+        try:
+            loopback = value == "localhost" or ipaddress.ip_address(value).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ValueError("this would open OnCue to the network, and there are no API keys to guard it; use 127.0.0.1")
+        return value
+
+    @classmethod
+    def load(cls, **said: Any) -> Settings:
+        """Read the environment; what is `said` (and not None) goes before it.
+
+        Raises:
+            SettingsError: a value cannot be used, or a name looks like a misspelt setting.
+        """
+        _refuse_misspelt_names()
+        try:
+            return cls(**{name: value for name, value in said.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            name = name if name.startswith(PREFIX) else PREFIX + name.upper()
+            raise SettingsError(f"{name}={first['input']!s}: {first['msg'].removeprefix('Value error, ')}") from error
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, for a process that is to have the same ones."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        paths = {"data": self.data.absolute(), "functions": self.functions.absolute()}
+        return {variable(name): str(value) for name, value in {**values, **paths}.items() if value is not None}
+
+    @property
+    def ledger_url(self) -> str:
+        """Where Redis is.
+
+        Raises:
+            SettingsError: none is configured, which only `oncue up` can make up for.
+        """
+        if self.redis_url is None:
+            raise SettingsError("ONCUE_REDIS_URL is not set; set it to redis://host:6379/0, or use `oncue up`")
+        return self.redis_url
+
+    @property
+    def store_url(self) -> str:
+        """Where large results go, as a URL."""
+        return self.store or f"file://{self.data.absolute() / 'store'}"
+
+    @property
+    def base_url(self) -> str:
+        """Where the API answers, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.url or f"http://{host}:{self.port}").rstrip("/")
+
+
+def variable(field_name: str) -> str:
+    """The environment variable of a field: "lease_s" -> "ONCUE_LEASE"."""
+    return PREFIX + field_name.removesuffix("_s").upper()
+
+
+def secret(name: str) -> str | None:
+    """Return the value of ONCUE_SECRET_<name>; None when it is unset or empty."""
+    return os.environ.get(SECRET_PREFIX + name) or None
+
+
+def process_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment with `settings` in it."""
+    return {**os.environ, **settings.environment()}
+
+
+def _refuse_misspelt_names() -> None:
+    known = [variable(name) for name in Settings.model_fields]
+    for name in os.environ:
+        if not name.startswith(PREFIX) or name.startswith(SECRET_PREFIX) or name in known:
+            continue
+        # Far-off names are left alone: Kubernetes sets ONCUE_SERVICE_HOST and the like for a service named oncue.
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+            raise SettingsError(f"unknown setting {name}; did you mean {near[0]}?")
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value

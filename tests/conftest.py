@@ -1,0 +1,44 @@
+"""What every test can ask for: a real Valkey, and a way to wait for something without sleeping blindly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+import redis
+
+from infra.embedded import EmbeddedServer
+
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the embedded server that all tests share."""
+    with EmbeddedServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The URL of the shared server, emptied for this test."""
+    with redis.Redis.from_url(redis_server) as connection:
+        connection.flushall()
+    return redis_server
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., object]:
+    """`eventually(probe, within_s=10)` returns the first true value of `probe()`, or fails when the time is up."""
+
+    def wait(probe: Callable[[], T], within_s: float = 10.0) -> T:
+        ends = time.monotonic() + within_s
+        while not (found := probe()):
+            if time.monotonic() > ends:
+                pytest.fail(f"{probe} was not true within {within_s:g} s; the last value was {found!r}")
+            time.sleep(0.01)
+        return found
+
+    return wait

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from infra.settings import Settings, SettingsError, secret, variable
+
+
+def test_settings_without_an_environment() -> None:
+    """Every default is the documented one, and binds loopback only."""
+    settings = Settings.load()
+    assert (settings.host, settings.port, settings.redis_url) == ("127.0.0.1", 8080, None)
+    assert (settings.data, settings.functions) == (Path(".data"), Path("functions"))
+    assert (settings.workers, settings.threads, settings.fsync, settings.lease_s) == (1, 8, "always", 5.0)
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("7s", 7.0), ("1m30s", 90.0), ("12", 12.0), ("500ms", 0.5)])
+def test_a_duration(monkeypatch: pytest.MonkeyPatch, written: str, seconds: float) -> None:
+    """Durations are read as people write them; a bare number counts seconds."""
+    monkeypatch.setenv("ONCUE_LEASE", written)
+    assert Settings.load().lease_s == seconds
+
+
+def test_what_the_command_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option goes before the environment; an option that is not given does not."""
+    monkeypatch.setenv("ONCUE_PORT", "9001")
+    assert Settings.load(port=None).port == 9001
+    assert Settings.load(port=9002).port == 9002
+
+
+def test_settings_handed_to_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child process that reads what `environment` wrote has the same settings, wherever it runs."""
+    settings = Settings.load(port=9003, lease_s=2.5, log_level="DEBUG", redis_url="unix:///run/x.sock")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    expected = settings.model_copy(update={"data": settings.data.absolute(), "functions": settings.functions.absolute()})
+    assert Settings.load() == expected
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+def test_an_address_beyond_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """OnCue refuses to listen to a network without keys, and says what to use."""
+    monkeypatch.setenv("ONCUE_HOST", host)
+    with pytest.raises(SettingsError, match=rf"ONCUE_HOST={host}: .* no API keys .* 127\.0\.0\.1"):
+        Settings.load()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_loopback_address(host: str) -> None:
+    """Every loopback address is fine, and makes a URL that can be called."""
+    settings = Settings.load(host=host)
+    assert settings.base_url == f"http://{'[::1]' if host == '::1' else host}:8080"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ONCUE_PORT", "70000"), ("ONCUE_LEASE", "soon"), ("ONCUE_FSYNC", "never"), ("ONCUE_WORKERS", "0")]
+)
+def test_a_value_that_cannot_be(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """The error names the variable and the value, in one line."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"^{name}={value}: [^\n]+$"):
+        Settings.load()
+
+
+def test_a_misspelt_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is almost a setting's is refused, with the setting's name."""
+    monkeypatch.setenv("ONCUE_PROT", "9000")
+    with pytest.raises(SettingsError, match="unknown setting ONCUE_PROT; did you mean ONCUE_PORT"):
+        Settings.load()
+
+
+def test_variables_that_kubernetes_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Service links of a service named `oncue` do not stop the start."""
+    for name in ("ONCUE_SERVICE_HOST", "ONCUE_SERVICE_PORT_HTTP", "ONCUE_PORT_8080_TCP_ADDR", "ONCUE_SECRET_PORTX"):
+        monkeypatch.setenv(name, "10.0.0.1")
+    assert Settings.load().port == 8080
+
+
+def test_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is read under its prefix; an empty one counts as missing."""
+    monkeypatch.setenv("ONCUE_SECRET_SMTP_URL", "smtp://x")
+    monkeypatch.setenv("ONCUE_SECRET_EMPTY", "")
+    assert (secret("SMTP_URL"), secret("EMPTY"), secret("ABSENT")) == ("smtp://x", None, None)
+
+
+def test_names_of_variables() -> None:
+    """The unit of a field is not part of its variable's name."""
+    assert (variable("lease_s"), variable("redis_url")) == ("ONCUE_LEASE", "ONCUE_REDIS_URL")
