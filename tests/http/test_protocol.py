@@ -1,0 +1,217 @@
+"""What reaches the server before any request does: smuggling shapes, stalled connections, floods."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.http.serving import ImpatientProtocol, Web, function
+from triggers.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS
+
+POST = b"POST /v1/functions/any HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture
+def any_web(web: Web) -> Web:
+    """An edge whose one function takes any data."""
+    web.deploy(function("any"))
+    return web
+
+
+@pytest.fixture
+def impatient(impatient_web: Web) -> Web:
+    """The same with short deadlines."""
+    impatient_web.deploy(function("any"))
+    return impatient_web
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def talk(web: Web, sent: bytes) -> bytes:
+    """Send bytes, and return all that comes back until the server closes."""
+    with web.connect() as connection:
+        connection.sendall(sent)
+        return read_all(connection)
+
+
+SMUGGLING = {
+    "length and chunks": POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks and length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}",
+    "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+    "two equal lengths": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "a list of lengths": POST + b"Content-Length: 2, 2\r\n\r\n{}",
+    "a signed length": POST + b"Content-Length: +2\r\n\r\n{}",
+    "a negative length": POST + b"Content-Length: -2\r\n\r\n{}",
+    "a hexadecimal length": POST + b"Content-Length: 0x2\r\n\r\n{}",
+    "a length beyond all bounds": POST + b"Content-Length: 99999999999999999999999\r\n\r\n{}",
+    "bare line feeds": POST.replace(b"\r\n", b"\n") + b"Content-Length: 2\n\n{}",
+    "a folded header": POST + b"Content-Length:\r\n 2\r\n\r\n{}",
+    "a space before the colon": POST + b"Content-Length : 2\r\n\r\n{}",
+    "an unknown transfer coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked not last": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "a signed chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n",
+    "a chunk longer than it says": POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
+    "a chunk size with an underscore": POST + b"Transfer-Encoding: chunked\r\n\r\n0_2\r\n{}\r\n0\r\n\r\n",
+    "a NUL in a header": POST + b"X-A: \x00\r\nContent-Length: 2\r\n\r\n{}",
+    "a control character in the target": b"GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an unknown version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "CONNECT": b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", SMUGGLING.values(), ids=SMUGGLING.keys())
+def test_ambiguous_request_is_refused_and_the_connection_ends(any_web: Web, sent: bytes) -> None:
+    """What two servers may read differently is 400, nothing behind it is read as a request, and nothing was accepted."""
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: smuggled\r\n\r\n"
+    answer = talk(any_web, sent + smuggled)
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"application/problem+json" in answer
+    assert b"x-request-id: " in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert any_web.worker.waiting() == 0
+
+
+def test_chunk_extensions_are_ignored(any_web: Web) -> None:
+    """A chunk extension is legal and means nothing (RFC 9112, section 7.1.1)."""
+    answer = talk(any_web, POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 202 ")
+
+
+def test_garbage_behind_a_request_does_not_cost_it_its_answer(any_web: Web) -> None:
+    """A request that was complete is answered in full; the connection ends with it."""
+    answer = talk(any_web, POST + b"Content-Length: 2\r\n\r\n{}" + b"\x00garbage\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_pipelined_requests_are_answered_in_order(any_web: Web) -> None:
+    """Requests sent in one go get their answers one after the other."""
+    requests = [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: r%d\r\n" % n for n in range(20)]
+    answer = talk(any_web, b"\r\n".join(requests) + b"Connection: close\r\n\r\n")
+    assert [part.split(b"\r\n")[0] for part in answer.split(b"x-request-id: ")[1:]] == [b"r%d" % n for n in range(20)]
+
+
+HEADER_FLOODS = {
+    "many headers": b"".join(b"X-%d: 1\r\n" % n for n in range(MAX_HEADERS + 1)),
+    "one long header": b"X-A: " + b"a" * (MAX_HEADER_BYTES + 1) + b"\r\n",
+    "many long headers": b"".join(b"X-%d: %s\r\n" % (n, b"a" * 1000) for n in range(20)),
+    "a header without an end": b"X-A: " + b"a" * 1_000_000,
+    "a long name": b"X" * (MAX_HEADER_BYTES + 1) + b": 1\r\n",
+}
+
+
+@pytest.mark.parametrize("flood", HEADER_FLOODS.values(), ids=HEADER_FLOODS.keys())
+def test_flood_of_headers_is_cut(any_web: Web, flood: bytes) -> None:
+    """A header block beyond its bounds is 431, also before it ends."""
+    with any_web.connect() as connection:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + flood)
+            connection.sendall(b"\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 431 ") or (answer == b"" and len(flood) > 10**5), answer
+
+
+def test_headers_within_their_bounds_are_taken(any_web: Web) -> None:
+    """Just below the bounds all is well."""
+    flood = b"".join(b"X-%d: %s\r\n" % (n, b"a" * 140) for n in range(MAX_HEADERS - 2))
+    answer = talk(any_web, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + flood + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+STALLS = {
+    "says nothing": b"",
+    "stops in the request line": b"GET /heal",
+    "stops in the headers": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ",
+    "sends empty lines": b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", STALLS.values(), ids=STALLS.keys())
+def test_connection_that_stalls_before_its_headers_is_cut(impatient: Web, sent: bytes) -> None:
+    """Headers have a deadline from their first byte, and trickling does not renew it."""
+    with impatient.connect() as connection:
+        began = time.monotonic()
+        connection.sendall(sent)
+        connection.settimeout(0.1)
+        answer = b""
+        while time.monotonic() - began < 5:
+            try:
+                part = connection.recv(4096)
+            except TimeoutError:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(b"\r\n" if sent.startswith(b"\r") else b"a" if sent else b"")
+                continue
+            except ConnectionError:
+                break
+            answer += part
+            if not part:
+                break
+    assert ImpatientProtocol.headers_s * 0.9 <= time.monotonic() - began < 4
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_body_that_stalls_is_cut(impatient: Web) -> None:
+    """A body has a deadline, and trickling does not renew it."""
+    with impatient.connect() as connection:
+        began = time.monotonic()
+        connection.sendall(POST + b"Content-Length: 100\r\n\r\n{")
+        answer = read_all(connection)
+    assert ImpatientProtocol.body_s * 0.9 <= time.monotonic() - began < 4
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"body-timeout" in answer
+
+
+def test_unwanted_body_cannot_hold_a_connection(impatient: Web) -> None:
+    """After the answer, the rest of a body that nobody reads has the headers' deadline."""
+    with impatient.connect() as connection:
+        began = time.monotonic()
+        connection.sendall(b"POST /v1/functions/nobody HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.settimeout(0.1)
+        open_ = True
+        while open_ and time.monotonic() - began < 5:
+            try:
+                open_ = connection.recv(4096) != b""
+            except TimeoutError:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(b" ")
+            except ConnectionError:
+                open_ = False
+    assert not open_
+    assert time.monotonic() - began < 4
+
+
+def test_stalled_connections_do_not_hold_others_up(impatient: Web, eventually: Callable[..., object]) -> None:
+    """Two hundred stalled connections are gone after the deadline, and meanwhile others are served."""
+    stalled = [impatient.connect() for _ in range(200)]
+    for connection in stalled:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost:")
+    assert impatient.client.get("/healthz").elapsed.total_seconds() < 2
+    for connection in stalled:
+        assert read_all(connection).startswith(b"HTTP/1.1 408 ")
+        connection.close()
+
+
+def test_long_wait_is_no_stall(impatient: Web) -> None:
+    """The deadlines end with the request; its answer may take as long as it takes, and the connection goes on."""
+    response = impatient.client.post("/v1/functions/any", json={}, headers={"prefer": "wait=2"})
+    assert response.status_code == 202
+    assert impatient.client.get("/healthz").status_code == 200
+
+
+def test_expected_continue_is_sent_only_for_a_body_that_is_wanted(any_web: Web) -> None:
+    """Who asks first is told 413 instead of 100, and the connection ends; else 100 comes."""
+    head = POST + b"Expect: 100-continue\r\nConnection: close\r\n"
+    assert talk(any_web, head + b"Content-Length: 5000000\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+    assert talk(any_web, head + b"Content-Length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 100 ")

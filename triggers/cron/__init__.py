@@ -1,0 +1,1 @@
+"""Schedules: APScheduler runs the loop (`engine`), cronsim computes (`slots`), the ledger decides (`looking`)."""

@@ -1,0 +1,83 @@
+"""One request and the way back to its caller, with the headers read once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+from starlette.types import Message, Receive, Scope, Send
+
+from triggers.http.answers import ProblemError
+
+#: Headers that mean one thing only; a request that says two is refused, since every reader might pick another.
+_SINGLE = frozenset(
+    (b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"idempotency-key", b"traceparent")
+)
+
+_ID_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-~:/+="
+_MAX_ID_BYTES = 128
+
+#: Ids that this process gives: a random part of its own, and a count.
+_process = os.urandom(6).hex().encode()
+_count = itertools.count(1)
+
+
+def next_id() -> bytes:
+    """Return an id for a request that brought none."""
+    return b"%s-%x" % (_process, next(_count))
+
+
+class ClientGoneError(Exception):
+    """The caller hung up; nobody is left to answer."""
+
+
+class Exchange:
+    """A request, and `send`, which puts the request's id on whatever answer leaves."""
+
+    __slots__ = ("_send", "fault", "has_answered", "headers", "receive", "request_id", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._send = send
+        self.has_answered = False
+        #: why the request cannot be served, whatever it asks for
+        self.fault: ProblemError | None = None
+        given = scope["headers"]
+        #: by lower-case name; repeated ones joined
+        self.headers: dict[bytes, bytes] = dict(given)
+        if len(self.headers) != len(given):
+            self._join(given)
+        asked = self.headers.get(b"x-request-id", b"")
+        is_fit = 0 < len(asked) <= _MAX_ID_BYTES and not asked.translate(None, _ID_BYTES)
+        self.request_id: bytes = asked if is_fit else next_id()
+
+    @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path
+
+    @property
+    def method(self) -> str:
+        method: str = self.scope["method"]
+        return method
+
+    async def send(self, message: Message) -> None:
+        """Send an ASGI message."""
+        if message["type"] == "http.response.start":
+            self.has_answered = True
+            message["headers"].append((b"x-request-id", self.request_id))
+        await self._send(message)
+
+    def _join(self, given: list[tuple[bytes, bytes]]) -> None:
+        seen: set[bytes] = set()
+        for name, value in given:
+            if name not in seen:
+                seen.add(name)
+                self.headers[name] = value
+            elif name in _SINGLE:
+                self.fault = ProblemError(
+                    400, "repeated-header", f"the header {name.decode('latin-1')} is given twice; send it once"
+                )
+            else:
+                self.headers[name] += b", " + value

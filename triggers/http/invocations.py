@@ -1,0 +1,111 @@
+"""`/v1/invocations`: where an invocation stands, what it returned, and lists of them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import get_args
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.routing import Route
+
+from runtime.ledger.async_ledger import AsyncLedger
+from runtime.ledger.keys import queue_of
+from runtime.ledger.records import Invocation, Status
+from triggers.http.answers import Answer, Header, ProblemError, encode_json, json_answer
+from triggers.http.documents import RETRY_AFTER, status_document
+from triggers.http.preferences import moment, wait_asked
+from triggers.http.results import end_answer, is_fresh, open_answer
+from triggers.http.waiting import Waits
+
+#: Items of a page, when not said, and at most.
+PAGE_ITEMS = 50
+MAX_PAGE_ITEMS = 200
+
+_STATUSES = get_args(Status)
+
+
+class Invocations:
+    """The endpoints that read invocations."""
+
+    def __init__(self, ledger: AsyncLedger, waits: Waits) -> None:
+        self._ledger = ledger
+        self._waits = waits
+
+    def routes(self) -> list[Route]:
+        """Return their routes."""
+        return [
+            Route("/v1/invocations", self.page, methods=["GET"]),
+            Route("/v1/invocations/{id}", self.status, methods=["GET"]),
+            Route("/v1/invocations/{id}/result", self.result, methods=["GET"]),
+        ]
+
+    async def status(self, request: Request) -> Answer:
+        """Answer the status document; `Prefer: wait=N` waits for the end."""
+        record, applied = await self._record(request)
+        document = encode_json(status_document(record))
+        tag = b'"%s"' % hashlib.sha256(document).hexdigest()[:32].encode()
+        headers = [(b"etag", tag), (b"cache-control", b"no-cache"), *applied]
+        if not record.is_final:
+            headers.append(RETRY_AFTER)
+        if is_fresh(_if_none_match(request), tag):
+            return Answer(304, b"", headers=headers)
+        return Answer(200, document, headers=headers)
+
+    async def result(self, request: Request) -> Answer:
+        """Answer the result in its own media type; 202 while there is none."""
+        record, applied = await self._record(request)
+        if not record.is_final:
+            return open_answer(record.id, record.status, applied)
+        return await end_answer(self._ledger, record, applied, _if_none_match(request))
+
+    async def page(self, request: Request) -> Answer:
+        """Answer a page of invocations, newest first."""
+        query = dict(request.query_params)
+        unknown = query.keys() - {"function", "status", "since", "cursor", "limit"}
+        if unknown:
+            raise ProblemError(
+                400, "invalid-query", f"unknown parameter {min(unknown)[:100]!r}; use function, status, since, cursor and limit"
+            )
+        status, limit = query.get("status"), query.get("limit", str(PAGE_ITEMS))
+        if status is not None and status not in _STATUSES:
+            raise ProblemError(400, "invalid-query", f"unknown status {status[:100]!r}; use one of {', '.join(_STATUSES)}")
+        if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit[:9]) <= MAX_PAGE_ITEMS:
+            raise ProblemError(400, "invalid-query", f"limit is a number from 1 to {MAX_PAGE_ITEMS}")
+        since_ms = int(moment(query["since"], "since").timestamp() * 1000) if "since" in query else 0
+        try:
+            page = await self._ledger.page(
+                function=query.get("function") or None,
+                status=status,
+                since_ms=since_ms,
+                cursor=query.get("cursor") or None,
+                limit=int(limit),
+            )
+        except ValueError as error:
+            raise ProblemError(400, "invalid-query", str(error)) from None
+        headers: list[Header] = []
+        if page.next:
+            following = f"/v1/invocations?{urlencode({**query, 'cursor': page.next})}"
+            headers.append((b"link", f'<{following}>; rel="next"'.encode()))
+        return json_answer(
+            200, {"invocations": [status_document(record) for record in page.invocations], "next": page.next}, headers
+        )
+
+    async def _record(self, request: Request) -> tuple[Invocation, list[Header]]:
+        invocation_id = request.path_params["id"]
+        wait_s = wait_asked({b"prefer": request.headers.get("prefer", "").encode("latin-1")})
+        record = await self._waits.record(invocation_id, wait_s or 0)
+        if record is None:
+            raise missing(invocation_id)
+        return record, [] if wait_s is None else [(b"preference-applied", b"wait=%d" % wait_s)]
+
+
+def missing(invocation_id: str) -> ProblemError:
+    """Say that there is no record of an id; an id that was given out once has expired."""
+    if queue_of(invocation_id) is None:
+        return ProblemError(404, "unknown-invocation", f"{invocation_id[:100]!r} is no id of an invocation")
+    return ProblemError(404, "unknown-invocation", f"there is no invocation {invocation_id!r}; it may have expired")
+
+
+def _if_none_match(request: Request) -> bytes:
+    return request.headers.get("if-none-match", "").encode("latin-1")
