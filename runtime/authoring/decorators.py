@@ -72,7 +72,9 @@ def function(
     if callable(name):  # written without parentheses
         return function()(name)
     said = {key: value for key, value in locals().items() if key not in ("name", "unknown") and value is not ...}
-    options = _build(FunctionOptions, "@function", {**said, **unknown})
+    if name is not None and not isinstance(name, str):
+        raise DeclarationError(f"@function takes the function's name, not {name!r}; give options by keyword", **_caller())
+    options = _build(FunctionOptions, "@function", said, unknown)
 
     def attach(handler: F) -> F:
         declaration = _declaration(handler, "@function")
@@ -105,17 +107,15 @@ def http(
     if not space:
         raise DeclarationError(f"@http takes 'METHOD /path', not {route!r}; write it like 'POST /hooks/name'", **_caller())
     said = {
-        "method": method.upper(),
-        "path": path.strip(),
         "verify": verify,
-        "secret": (secret,) if isinstance(secret, str) else tuple(secret),
+        "secret": (secret,) if isinstance(secret, str) else secret,
         "tolerance": tolerance,
         "when": when,
         "respond": respond,
-        "response": dict(response) if response is not None else None,
-        "topics": tuple(topics),
+        "response": response,
+        "topics": topics,
     }
-    return _attach(_build(HttpTrigger, "@http", {**said, **unknown}))
+    return _attach(_build(HttpTrigger, "@http", said, unknown, method=method.upper(), path=path.strip()))
 
 
 def cron(
@@ -131,7 +131,6 @@ def cron(
 ) -> Callable[[F], F]:
     """Run the function on a schedule: five Vixie fields, an alias like "@daily", or `every="30s"`."""
     said: dict[str, Any] = {
-        "expression": expression,
         "timezone": timezone,
         "catch_up": catch_up,
         "max_catch_up": max_catch_up,
@@ -140,12 +139,12 @@ def cron(
     }
     if every is not None:
         said["every"] = every
-    return _attach(_build(CronTrigger, "@cron", {**said, **unknown}))
+    return _attach(_build(CronTrigger, "@cron", said, unknown, expression=expression))
 
 
 def on(type: str, *, when: When | None = None, **unknown: Any) -> Callable[[F], F]:
     """Run the function for events of a type: `@on("image.uploaded")`; `@on("image.*")` takes a family."""
-    return _attach(_build(EventTrigger, "@on", {"type": type, "when": when, **unknown}))
+    return _attach(_build(EventTrigger, "@on", {"when": when}, unknown, type=type))
 
 
 def queue(url: str, **options: Any) -> Callable[[F], F]:
@@ -153,18 +152,21 @@ def queue(url: str, **options: Any) -> Callable[[F], F]:
 
     `QueueTrigger` tells the options; a connection is named here and configured in the environment.
     """
-    return _attach(_build(QueueTrigger, "@queue", {"url": url, **options}))
+    return _attach(_build(QueueTrigger, "@queue", {}, options, url=url))
 
 
 M = TypeVar("M", bound=BaseModel)
 
+#: Fields that are no options: the decorator's first argument tells them, or the decorator itself does.
+_FIXED = frozenset(("kind", "method", "path", "type", "url", "expression"))
 
-def _build(model: type[M], decorator: str, said: Mapping[str, Any]) -> M:
+
+def _build(model: type[M], decorator: str, said: Mapping[str, Any], more: Mapping[str, Any], **fixed: Any) -> M:
     """Make the checked value, or say in one sentence what is wrong and how to mend it."""
-    values: dict[str, Any] = {}
-    for key, value in said.items():
+    values: dict[str, Any] = fixed
+    for key, value in (*said.items(), *more.items()):
         field_name, read = AUTHOR_UNITS.get(key, (key, None))
-        if field_name not in model.model_fields or (key not in AUTHOR_UNITS and key.endswith(("_s", "_bytes"))):
+        if key in _FIXED or field_name not in model.model_fields or (key not in AUTHOR_UNITS and key.endswith(("_s", "_bytes"))):
             raise DeclarationError(_unknown_option(decorator, key, model), **_caller())
         try:
             values[field_name] = value if read is None or value is None else read(value)
@@ -183,7 +185,7 @@ def _build(model: type[M], decorator: str, said: Mapping[str, Any]) -> M:
 
 def _unknown_option(decorator: str, key: str, model: type[BaseModel]) -> str:
     written = {name: key for key, (name, _) in AUTHOR_UNITS.items()}
-    known = sorted({written.get(name, name) for name in model.model_fields if name != "kind"})
+    known = sorted({written.get(name, name) for name in model.model_fields} - _FIXED)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     cure = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
     return f"unknown option {key!r} for {decorator}; {cure}"

@@ -186,9 +186,10 @@ def _escape(part: int | str) -> str:
 
 
 def _is_bytes(hint: Any) -> bool:
-    if hint is _Bytes:
-        return True
-    return typing.get_origin(hint) in (Union, types.UnionType) and any(_is_bytes(arg) for arg in typing.get_args(hint))
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _is_bytes(arguments[0])
+    return hint is bytes or (origin in (Union, types.UnionType) and any(_is_bytes(arg) for arg in arguments))
 
 
 def _with_base64(hint: Any) -> Any:
@@ -196,6 +197,8 @@ def _with_base64(hint: Any) -> Any:
     if hint is bytes:
         return _Bytes
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return Annotated[(_with_base64(arguments[0]), *arguments[1:])]
     if origin in (Union, types.UnionType):
         return Union[tuple(_with_base64(a) for a in arguments)]  # noqa: UP007  # built at run time: `|` cannot be
     if origin in (list, dict, set, tuple, frozenset):

@@ -63,12 +63,14 @@ def inspect(
         tail = printed.read().decode(errors="replace").strip()
     if not in_time:
         return Problem(folder=name, reason=f"the import did not end within {deadline_s:g} s; move slow work into the handler")
+    if len(answer) > MAX_MANIFEST_BYTES:
+        return Problem(folder=name, reason=f"the manifest is larger than {MAX_MANIFEST_BYTES >> 20} MiB; declare less in one folder")
     try:
         document = json.loads(answer)
         if "problem" in document:
             return Problem.model_validate(document["problem"])
         return Manifest.model_validate(document["manifest"])
-    except (ValueError, KeyError, ValidationError):
+    except (ValueError, TypeError, KeyError, ValidationError):  # the import wrote to the descriptor, or never got to write
         last = f"; it last printed: {tail.splitlines()[-1]}" if tail else ""
         return Problem(folder=name, reason=f"the import ended its process ({_exit_words(process.returncode)}){last}")
 
@@ -79,31 +81,36 @@ def _environment() -> dict[str, str]:
 
 
 def _read(reader: int, deadline_s: float) -> tuple[bytes, bool]:
-    """Read until the process closes its end; a grandchild may hold it open, so a whole document ends it, too."""
+    """Read until the process closes its end; a grandchild may hold it open, so the end of the line ends it, too."""
     ends, size = time.monotonic() + deadline_s, 0
     chunks: list[bytes] = []
     with selectors.DefaultSelector() as selector:
         selector.register(reader, selectors.EVENT_READ)
-        while (left := ends - time.monotonic()) > 0 and size <= MAX_MANIFEST_BYTES:
+        while (left := ends - time.monotonic()) > 0:
             if not selector.select(left):
                 break
             chunk = os.read(reader, 65536)
-            if not chunk:
-                return b"".join(chunks), True
             chunks.append(chunk)
             size += len(chunk)
-    return b"".join(chunks), False
+            if not chunk or chunk.endswith(b"\n") or size > MAX_MANIFEST_BYTES:
+                return b"".join(chunks), True
+    return b"", False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    try:
         process.wait(timeout=0.2)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # the inspector then ends all that the import has started, daemons included
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=2.0)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # the session it leads, so what the import forked goes as well
+        os.killpg(process.pid, signal.SIGKILL)  # should it be stuck: the session it leads
     process.wait()
 
 
 def _exit_words(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    named = {number.value: number.name for number in signal.Signals}  # real-time signals have no name
+    return f"killed by {named.get(-code, f'signal {-code}')}"

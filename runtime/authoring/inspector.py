@@ -2,25 +2,35 @@
 
     python -P -s -m runtime.authoring.inspector FD FOLDER [NAME]
 
-The author's code runs here and nowhere near the host: it may print, exit, crash or hang.
+The author's code runs in a fork of it and nowhere near the host: it may print, exit, crash, hang or leave daemons
+behind. The process itself adopts whatever that fork orphans, ends all of it, and then ends as the fork did.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import platform
 import re
+import resource
+import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from pydantic import ValidationError
+
+from runtime.authoring import schedule
 from runtime.authoring.errors import DeclarationError
 from runtime.authoring.handler import Handler
 from runtime.authoring.loading import load_folder
 from runtime.authoring.manifest import FunctionManifest, Manifest, Problem
-from runtime.authoring.triggers import FunctionOptions, HttpTrigger
+from runtime.authoring.triggers import CronTrigger, FunctionOptions, HttpTrigger
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
@@ -48,6 +58,7 @@ def _describe(handler: Handler, folder: Path) -> FunctionManifest:
                         f"the path {trigger.path!r} names {parameter!r}, which is no parameter of {handler.name!r}; add it",
                         **place,
                     )
+    _check_schedules(handler, place)
     document = (handler.call.__doc__ or "").strip()
     return FunctionManifest(
         name=handler.name,
@@ -63,6 +74,26 @@ def _describe(handler: Handler, folder: Path) -> FunctionManifest:
         blob_parameter=handler.blob_parameter,
         takes_rest=handler.takes_rest or bool(handler.model.model_config.get("extra") == "allow"),
     )
+
+
+def _check_schedules(handler: Handler, place: dict[str, Any]) -> None:
+    """Refuse a handler that a schedule's event cannot call, and one schedule said twice."""
+    schedules = [trigger for trigger in handler.declaration.triggers if isinstance(trigger, CronTrigger)]
+    if not schedules:
+        return
+    said = [(trigger.expression, trigger.every_s, trigger.timezone) for trigger in schedules]
+    if len(set(said)) < len(said):
+        raise DeclarationError(f"{handler.name!r} declares one schedule twice; remove one @cron", **place)
+    try:
+        handler.model.model_validate(schedule.event_data("2026-01-01T00:00:00+00:00", said[0][0] or "every 60s"))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        parameter = str(first["loc"][0]) if first["loc"] else handler.whole
+        raise DeclarationError(
+            f"a schedule fills no parameters but 'scheduled_for' and 'schedule', and {handler.name!r} has {parameter!r} "
+            f"({first['msg'][:1].lower()}{first['msg'][1:]}); give it a default, or take an Event",
+            **place,
+        ) from error
 
 
 def _problem(error: BaseException, folder: Path, name: str) -> Problem:
@@ -83,32 +114,77 @@ def _problem(error: BaseException, folder: Path, name: str) -> Problem:
         for frame in traceback.extract_tb(error.__traceback__):
             if _relative(frame.filename, folder):
                 file, line = frame.filename, frame.lineno
-    return Problem(folder=name, file=_relative(file, folder) if file else None, line=line, reason=reason)
+    file = _relative(file, folder) if file else None
+    return Problem(folder=name, file=file, line=line if file else None, reason=reason)
 
 
 def _relative(file: str, folder: Path) -> str | None:
+    if file.startswith("<"):  # "<string>", "<frozen importlib._bootstrap>"
+        return None
     try:
         return str(Path(file).resolve().relative_to(folder.resolve()))
     except ValueError:
         return None
 
 
-def main() -> None:
-    """Write {"manifest": …} or {"problem": …} to the descriptor, then leave without running exit handlers."""
-    descriptor, folder = int(sys.argv[1]), Path(sys.argv[2])
-    name = sys.argv[3] if len(sys.argv) > 3 else folder.name
+def _import(descriptor: int, folder: Path, name: str) -> NoReturn:
+    """Write {"manifest": …} or {"problem": …} and a line feed, then leave without running exit handlers."""
     document: dict[str, Any]
     try:
         document = {"manifest": inspect_folder(folder, name).model_dump(mode="json", by_alias=True)}
     except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt of the author's code included
         document = {"problem": _problem(error, folder, name).model_dump(mode="json")}
-    data = json.dumps(document).encode()
-    while data:
-        data = data[os.write(descriptor, data) :]
-    sys.stdout.flush()
-    sys.stderr.flush()
+    data = json.dumps(document).encode() + b"\n"
+    code = 0
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:  # the import has closed the descriptor
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # the import has closed or replaced it
+            stream.flush()
     # Threads that the import left running must not hold the inspection up.
-    os._exit(0)
+    os._exit(code)
+
+
+def _end_descendants() -> None:
+    """SIGKILL all that is left: as each one dies, what it started becomes a child of this process."""
+    while True:
+        for directory in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                # "42 (a (name) with) S 1 …": the name may hold anything, so count from the last ")" (proc(5))
+                if int((directory / "stat").read_bytes().rpartition(b")")[2].split()[1]) == os.getpid():
+                    os.kill(int(directory.name), signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def _give_up(*_: object) -> NoReturn:
+    _end_descendants()
+    os._exit(1)
+
+
+def main() -> None:
+    """Have a fork import the folder, end what it leaves behind, and end the way it ended."""
+    descriptor, folder = int(sys.argv[1]), Path(sys.argv[2])
+    name = sys.argv[3] if len(sys.argv) > 3 else folder.name
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    importer = os.fork()
+    if importer == 0:
+        _import(descriptor, folder, name)
+    os.close(descriptor)
+    signal.signal(signal.SIGTERM, _give_up)
+    _, status = os.waitpid(importer, 0)
+    _end_descendants()
+    if os.WIFSIGNALED(status):
+        if os.WTERMSIG(status) != signal.SIGKILL:
+            signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":

@@ -45,14 +45,14 @@ def load_folder(folder: Path, name: str | None = None) -> list[Handler]:
         for source in sorted(folder.glob("*.py")):
             if source.stem != "conftest" and not source.stem.startswith(("test_", "_")):
                 importlib.import_module(f"{package}.{source.stem}")
-    return _handlers(folder, package)
+    return _handlers(name or folder.name, package)
 
 
-def _handlers(folder: Path, package: str) -> list[Handler]:
+def _handlers(name: str, package: str) -> list[Handler]:
     callables = {
         id(value): value
-        for name, module in list(sys.modules.items())
-        if name == package or name.startswith(package + ".")
+        for module_name, module in list(sys.modules.items())
+        if module_name == package or module_name.startswith(package + ".")
         for value in list(vars(module).values())
         if isinstance(value, types.FunctionType) and ATTRIBUTE in vars(value)
     }
@@ -73,6 +73,6 @@ def _handlers(folder: Path, package: str) -> list[Handler]:
             )
     if not handlers:
         raise DeclarationError(
-            f"no function is declared in {folder.name}/; decorate a handler with @function, @http, @cron, @on or @queue"
+            f"no function is declared in {name}/; decorate a handler with @function, @http, @cron, @on or @queue"
         )
     return [handlers[name] for name in sorted(handlers)]

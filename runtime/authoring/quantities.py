@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 60
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 # KB, MB and GB are powers of ten, KiB, MiB and GiB powers of two (IEC 80000-13).
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*((?:[KMG]I?)?B)", re.IGNORECASE)
 
 
 def seconds(value: str | float | timedelta) -> float:
@@ -21,12 +22,12 @@ def seconds(value: str | float | timedelta) -> float:
     if isinstance(value, timedelta):
         total = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        total = float(value)
+        total = float(value) if abs(value) < 1e18 else math.inf
     elif isinstance(value, str) and re.fullmatch(rf"(?:{_DURATION.pattern})+", value.strip()):
         total = sum(float(n) * _SECONDS[unit] for n, unit in _DURATION.findall(value))
     else:
         raise ValueError(f"{value!r} is not a duration; write it like '250ms', '20s', '5m' or '1h30m'")
-    if not 0 <= total < float("inf"):
+    if not 0 <= total < math.inf:
         raise ValueError(f"{value!r} is not a duration; it must be finite and not negative")
     return total
 

@@ -1,12 +1,16 @@
 """Checks a cron expression and a timezone when they are declared, with messages that name the field.
 
-Vixie semantics (crontab(5)): 0 and 7 are Sunday, names, `L` in day-of-month, `MON#1` and `MONL` in day-of-week.
+Vixie semantics (crontab(5)): 0 and 7 are Sunday, names, `L` and `LW` in day-of-month, `MON#1` and `MONL` in day-of-week.
+The schedulers compute with cronsim, which takes `plain(expression)`; what is valid here is valid there.
 """
 
 from __future__ import annotations
 
+import calendar
 import re
 import zoneinfo
+from datetime import date
+from typing import Any
 
 ALIASES = {
     "@hourly": "0 * * * *",
@@ -20,7 +24,8 @@ ALIASES = {
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+#: Every kind of year is among these: leap or not, beginning on each day of the week.
+_ALL_KINDS_OF_YEARS = range(2001, 2029)
 
 #: name, lowest, highest, names and the value of the first name
 _FIELDS = (
@@ -30,6 +35,9 @@ _FIELDS = (
     ("month", 1, 12, _MONTHS, 1),
     ("day of week", 0, 7, _DAYS, 0),
 )
+
+#: What a field stands for: numbers, and words like "L", "LW" (day of month), "1#2", "5L" (day of week).
+_Values = set[int | str]
 
 
 def check_expression(expression: str) -> None:
@@ -46,11 +54,17 @@ def check_expression(expression: str) -> None:
             f"{expression!r} has {len(fields)} fields; a schedule has five: minute hour day-of-month month day-of-week"
         )
     values = [_values(expression, text, *field) for text, field in zip(fields, _FIELDS, strict=True)]
-    days, months = values[2], values[3]
-    day_is_restricted, weekday_is_restricted = not fields[2].startswith("*"), not fields[4].startswith("*")
-    reachable = any(day <= _LONGEST[month - 1] for day in days for month in months)
-    if day_is_restricted and not weekday_is_restricted and "L" not in fields[2].upper() and not reachable:
+    # Vixie's rule: a field that begins with a star restricts nothing by itself, and the two are ANDed.
+    both = fields[2].startswith("*") or fields[4].startswith("*")
+    if _has_a_day(values[2], values[3], values[4], both=both):
+        return
+    days = [day for day in values[2] if isinstance(day, int)]
+    if fields[4] == "*" and days:
         raise ValueError(f"{expression!r} can never fire: no chosen month has a day {min(days)}; change the day of month")
+    raise ValueError(
+        f"{expression!r} can never fire: no chosen day of month {fields[2]!r} falls on the chosen day of week {fields[4]!r}; "
+        "change one of the two"
+    )
 
 
 def check_timezone(name: str) -> None:
@@ -65,7 +79,20 @@ def check_timezone(name: str) -> None:
         raise ValueError(f"unknown timezone {name!r}; use an IANA name like 'Europe/Paris' or 'UTC'") from error
 
 
-def _values(expression: str, text: str, name: str, low: int, high: int, names: tuple[str, ...], first: int) -> set[int]:
+def plain(expression: str) -> str:
+    """Return a checked expression with weekdays as numbers, as every cron reads it: "0 9 * * FRI-SUN" -> "0 9 * * 5-7"."""
+    *others, weekdays = expression.upper().split()
+    for number, name in enumerate(_DAYS):
+        weekdays = weekdays.replace(name, str(number))
+    return " ".join([*others, re.sub(r"\b([1-7])-0", r"\1-7", weekdays)])
+
+
+def event_data(scheduled_for: str, schedule: str) -> dict[str, Any]:
+    """Return the data of a schedule's event: the slot in ISO 8601, and the expression or "every 30s"."""
+    return {"scheduled_for": scheduled_for, "schedule": schedule}
+
+
+def _values(expression: str, text: str, name: str, low: int, high: int, names: tuple[str, ...], first: int) -> _Values:
     def bad(part: str, why: str) -> ValueError:
         hint = f" or {names[0]}–{names[-1]}" if names else ""
         return ValueError(
@@ -82,7 +109,7 @@ def _values(expression: str, text: str, name: str, low: int, high: int, names: t
             raise bad(part, "is out of range")
         return value
 
-    found: set[int] = set()
+    found: _Values = set()
     for part in text.split(","):
         term, slash, step_text = part.partition("/")
         if slash and (not re.fullmatch(r"[0-9]{1,3}", step_text) or int(step_text) == 0):
@@ -93,9 +120,9 @@ def _values(expression: str, text: str, name: str, low: int, high: int, names: t
         if term == "*":
             found.update(range(low, high + 1, step))
         elif name == "day of month" and term.upper() in ("L", "LW") and not slash:
-            found.add(31)
-        elif name == "day of week" and (match := re.fullmatch(r"([A-Za-z]{3}|[0-7])(?:#([1-5])|([lL]))", term)) and not slash:
-            found.add(number(match[1], part))
+            found.add(term.upper())
+        elif name == "day of week" and (match := re.fullmatch(r"([A-Za-z]{3}|[0-7])(#[1-5]|[lL])", term)) and not slash:
+            found.add(f"{number(match[1], part) % 7}{match[2].upper()}")
         elif "-" in term:
             start_text, _, end_text = term.partition("-")
             start, end = number(start_text, part), number(end_text, part)
@@ -108,3 +135,31 @@ def _values(expression: str, text: str, name: str, low: int, high: int, names: t
             start = number(term, part)
             found.update(range(start, high + 1, step) if slash else (start,))
     return found
+
+
+def _has_a_day(days: _Values, months: _Values, weekdays: _Values, *, both: bool) -> bool:
+    """Tell whether any day of any year is chosen."""
+    for year in _ALL_KINDS_OF_YEARS:
+        for month in sorted(month for month in months if isinstance(month, int)):
+            last = calendar.monthrange(year, month)[1]
+            for day in range(1, last + 1):
+                by_day, by_weekday = (
+                    _is_day(date(year, month, day), last, days),
+                    _is_weekday(date(year, month, day), last, weekdays),
+                )
+                if (by_day and by_weekday) if both else (by_day or by_weekday):
+                    return True
+    return False
+
+
+def _is_day(day: date, last: int, days: _Values) -> bool:
+    if day.day in days or ("L" in days and day.day == last):
+        return True
+    # The last day from Monday to Friday: the last one itself, or the Friday before it.
+    return "LW" in days and day.weekday() < 5 and (day.day == last or (day.weekday() == 4 and day.day + 2 >= last))
+
+
+def _is_weekday(day: date, last: int, weekdays: _Values) -> bool:
+    weekday = day.isoweekday()
+    nth, is_last = f"{weekday % 7}#{(day.day + 6) // 7}", f"{weekday % 7}L"
+    return not weekdays.isdisjoint({weekday, weekday % 7, nth}) or (is_last in weekdays and day.day + 7 > last)

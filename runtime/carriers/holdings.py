@@ -26,9 +26,11 @@ class Holdings:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._changed = threading.Condition()
+        # An invocation waits once: a newer claim takes the older one's place.
         self._waiting: dict[str, Claim] = {}
-        self._running: dict[str, Claim] = {}
-        self._unwritten: dict[str, Claim] = {}
+        # By id and fence: an attempt that was given up for lost may still run here when the next one is claimed.
+        self._running: dict[tuple[str, int], Claim] = {}
+        self._unwritten: dict[tuple[str, int], Claim] = {}
         self._stopped = False
         #: moving average of how long a handler takes; unknown handlers count as slow
         self._average_s = 1.0
@@ -39,10 +41,12 @@ class Holdings:
             self._changed.wait_for(lambda: self._room() > 0, timeout_s)
             return self._room()
 
-    def take(self, claims: Sequence[Claim]) -> None:
-        """Hold claims that were fetched."""
+    def take(self, claims: Sequence[Claim]) -> bool:
+        """Hold claims that were fetched; False when that was too late, and they must be handed back."""
         with self._changed:
-            self._waiting.update((claim.id, claim) for claim in claims)
+            if not self._stopped:
+                self._waiting.update((claim.id, claim) for claim in claims)
+            return not self._stopped
 
     def start(self, claim: Claim) -> bool:
         """Note that a claim starts to run; False when it was handed back meanwhile."""
@@ -50,14 +54,14 @@ class Holdings:
             if self._waiting.get(claim.id) is not claim:
                 return False
             del self._waiting[claim.id]
-            self._running[claim.id] = claim
+            self._running[_key(claim)] = claim
             return True
 
     def ended(self, claim: Claim, duration_s: float) -> None:
         """Note that a handler ended, and how long it took; the claim is held until its verdict is written."""
         with self._changed:
             self._average_s += (duration_s - self._average_s) * 0.1
-            self._unwritten[claim.id] = self._running.pop(claim.id)
+            self._unwritten[_key(claim)] = self._running.pop(_key(claim))
             if self._room() > 0:
                 self._changed.notify()
 
@@ -65,8 +69,7 @@ class Holdings:
         """Let go of claims whose verdicts are written."""
         with self._changed:
             for claim in claims:
-                if self._unwritten.get(claim.id) is claim:
-                    del self._unwritten[claim.id]
+                self._unwritten.pop(_key(claim), None)
             self._changed.notify()
 
     def stop(self) -> list[Claim]:
@@ -88,3 +91,7 @@ class Holdings:
             return 0
         ahead = min(MAX_AHEAD, int(self._threads * AHEAD_S / max(self._average_s, 1e-5)))
         return self._threads + ahead - len(self._waiting) - len(self._running)
+
+
+def _key(claim: Claim) -> tuple[str, int]:
+    return claim.id, claim.fence

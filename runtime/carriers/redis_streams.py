@@ -143,8 +143,10 @@ class _StreamConsumer(Consumer):
             self._unclaimed = []
             if take_over:
                 self._next_takeover = now + TAKEOVER_S
-            self._holdings.take(claims)
-            self._fetched.extend(claims)
+            if self._holdings.take(claims):
+                self._fetched.extend(claims)
+            elif claims:
+                self._ledger.hand_back(self._queue, claims)
         if self._pause_s:
             self._pause_s = 0.0
             self._log.info("Redis is back")
@@ -189,16 +191,16 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self._stopping.wait(self._broker.ledger.lease_s / 3):
             for queue, holdings in list(self._broker.queues.items()):
-                claims = {claim.id: claim for claim in holdings.all()}
+                claims = holdings.all()
                 if not claims:
                     continue
                 try:
-                    gone = self._broker.ledger.renew(queue, self._broker.consumer, list(claims.values()))
+                    gone = self._broker.ledger.renew(queue, self._broker.consumer, claims)
                 except LedgerUnavailableError as error:
                     self._log.warning("leases are not renewed while Redis is away", queue=queue, reason=str(error))
                     continue
-                for invocation_id, why in gone.items():
-                    self._let_go(claims[invocation_id], why)
+                for claim, why in gone:
+                    self._let_go(claim, why)
 
 
 class Promoter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -23,7 +24,7 @@ SCAN_LIMIT = 5_000
 #: What readers ask of a record: all but the input, which may be large, and what only workers need.
 _FIELDS = (
     *("function", "version", "status", "attempt", "accepted_ms", "due_ms", "started_ms", "ended_ms", "key", "lost", "deaths"),
-    *("error", "result", "result_until_ms", "progress", "replay_of"),
+    *("error", "result", "result_until_ms", "progress", "replay_of", "replayed_as"),
 )
 #: Attempts that come with the first look at a record; few have more.
 _FIRST_ATTEMPTS = 4
@@ -48,7 +49,8 @@ class AsyncLedger:
     def __init__(self, url: str, store: ResultStore) -> None:
         self._store = store
         self._intake = Intake(url)
-        self._reads = Reads(url)
+        #: commands that may be sent twice, batched
+        self.reads = Reads(url)
         # A subscription is silent for as long as nothing changes, so its reads have no deadline.
         self._listener = redis.asyncio.Redis.from_url(
             url, socket_timeout=None, socket_connect_timeout=5.0, health_check_interval=15, protocol=2
@@ -64,12 +66,12 @@ class AsyncLedger:
         """Finish what is in flight and close all connections."""
         await self._intake.close()
         await self.news.close()
-        await self._reads.close()
+        await self.reads.close()
         await self._listener.aclose()
 
     async def ping(self) -> None:
         """Return when Redis answers."""
-        await self._reads.do("PING")
+        await self.reads.do("PING")
 
     async def get(self, invocation_id: str) -> Invocation | None:
         """Return the record of an invocation; None when it never was or has expired."""
@@ -86,13 +88,13 @@ class AsyncLedger:
             return await self._store.get(invocation.id)
         if invocation.result.size == 0:
             return b""
-        body: bytes | None = await self._reads.do("GET", QueueKeys(invocation.queue).result(invocation.id))
+        body: bytes | None = await self.reads.do("GET", QueueKeys(invocation.queue).result(invocation.id))
         return body
 
     async def output(self, invocation: Invocation, after: str = "0") -> list[tuple[str, bytes]]:
         """Return the output frames behind a stream id as (stream id, JSON), oldest first; at most 500."""
         key = QueueKeys(invocation.queue).output(invocation.id)
-        entries = await self._reads.do("XRANGE", key, f"({after}" if after != "0" else "-", "+", "COUNT", 500)
+        entries = await self.reads.do("XRANGE", key, f"({after}" if after != "0" else "-", "+", "COUNT", 500)
         return [(entry.decode(), fields[1]) for entry, fields in entries]
 
     async def watch(self, invocation_id: str) -> str | None:
@@ -100,7 +102,7 @@ class AsyncLedger:
         queue = queue_of(invocation_id)
         if queue is None:
             return None
-        status: bytes | None = await self._reads.run("watch", QueueKeys(queue).base, invocation_id)
+        status: bytes | None = await self.reads.run("watch", QueueKeys(queue).base, invocation_id)
         return status.decode() if status else None
 
     async def wait(self, invocation_id: str, timeout_s: float) -> Invocation | None:
@@ -138,11 +140,15 @@ class AsyncLedger:
         position = _read_cursor(cursor) if cursor else None
         candidates: list[tuple[int, str, str]] = []
         looked = SCAN_LIMIT if status else limit + 1
-        for queue in sorted(name.decode() for name in await self._reads.do("SMEMBERS", QUEUES)):
+        for queue in await self.queues():
             key = QueueKeys(queue).index(function)
-            highest = str(position[0]) if position else "+inf"
-            members = await self._reads.do(
-                "ZRANGE", key, highest, since_ms, "BYSCORE", "REV", "LIMIT", 0, looked + 64, "WITHSCORES"
+            highest, members = "+inf", []
+            if position:
+                # A batch is accepted within one millisecond: all of that one's are read, else the list could end in it.
+                highest = f"({position[0]}"
+                members = await self.reads.do("ZRANGE", key, position[0], position[0], "BYSCORE", "REV", "WITHSCORES")
+            members += await self.reads.do(
+                "ZRANGE", key, highest, since_ms, "BYSCORE", "REV", "LIMIT", 0, looked + 1, "WITHSCORES"
             )
             for member, score in zip(members[::2], members[1::2], strict=True):
                 entry = (int(float(score)), member.decode())
@@ -153,7 +159,9 @@ class AsyncLedger:
         last: tuple[int, str] | None = None
         for start in range(0, min(len(candidates), looked), 100):
             for (accepted_ms, invocation_id, _), record in zip(
-                candidates[start : start + 100], await self._records(candidates[start : start + 100]), strict=True
+                candidates[start : start + 100],
+                await self.records([invocation_id for _, invocation_id, _ in candidates[start : start + 100]]),
+                strict=True,
             ):
                 if len(found) == limit:
                     return Page(found, _write_cursor(last))
@@ -165,24 +173,29 @@ class AsyncLedger:
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many attempts of each function ended how: {"thumbnail": {"succeeded": 12, "failed": 1}}."""
         counts: dict[str, dict[str, int]] = {}
-        for queue in await self._reads.do("SMEMBERS", QUEUES):
-            for name, count in _pairs(await self._reads.do("HGETALL", QueueKeys(queue.decode()).stats)).items():
+        for queue in await self.queues():
+            for name, count in _pairs(await self.reads.do("HGETALL", QueueKeys(queue).stats)).items():
                 function, _, outcome = name.decode().rpartition(" ")
                 counts.setdefault(function, {})[outcome] = int(count)
         return counts
 
-    async def _records(self, members: list[tuple[int, str, str]]) -> list[Invocation | None]:
-        return await asyncio.gather(*(self._record(invocation_id, queue) for _, invocation_id, queue in members))
+    async def queues(self) -> list[str]:
+        """Return the names of the queues in use."""
+        return sorted(name.decode() for name in await self.reads.do("SMEMBERS", QUEUES))
+
+    async def records(self, invocation_ids: Sequence[str]) -> list[Invocation | None]:
+        """Return the records of several invocations, as `get` does."""
+        return await asyncio.gather(*(self.get(invocation_id) for invocation_id in invocation_ids))
 
     async def _record(self, invocation_id: str, queue: str) -> Invocation | None:
         key = QueueKeys(queue).record(invocation_id)
-        values = await self._reads.do("HMGET", key, *_ASKED)
+        values = await self.reads.do("HMGET", key, *_ASKED)
         fields = {name: value for name, value in zip(_NAMES, values, strict=True) if value is not None}
         if b"status" not in fields:
             return None
         more = [f"a{n}" for n in range(_FIRST_ATTEMPTS + 1, int(fields.get(b"attempt", 0)) + 1)]
         if more:
-            values = await self._reads.do("HMGET", key, *more)
+            values = await self.reads.do("HMGET", key, *more)
             fields.update({name.encode(): value for name, value in zip(more, values, strict=True) if value is not None})
         return read_record(invocation_id, queue, fields)
 

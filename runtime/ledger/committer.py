@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-import redis
 import structlog
 
 from runtime.ledger.ledger import Ledger
@@ -92,7 +91,7 @@ class Committer:
                     return
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 2, 1.0)
-            except redis.ResponseError as error:
+            except Exception as error:  # noqa: BLE001  # nobody starts this thread again
                 if len(verdicts) > 1:  # find the one that Redis cannot take; the others must not suffer
                     for verdict in verdicts:
                         self._write(queue, [verdict])
@@ -100,4 +99,7 @@ class Committer:
                 self._log.error("an outcome cannot be written", id=verdicts[0].claim.id, reason=str(error))
                 outcomes = ["stale"]
                 break
-        self._written(verdicts, outcomes)
+        try:
+            self._written(verdicts, outcomes)
+        except Exception:  # noqa: BLE001  # what is told of these must not end the thread that finishes the others
+            self._log.exception("outcomes are written, but could not be told", count=len(verdicts))

@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.ledger.keys import QUEUES, QueueKeys
 from runtime.ledger.records import Acceptance, Accepted
-from runtime.ledger.wire import AsyncWire, LedgerUnavailableError
+from runtime.ledger.wire import AsyncWire, LedgerUnavailableError, raise_errors
 
 #: Bounds of one write: Redis serves nobody else while it runs.
 MAX_BATCH = 512
@@ -92,7 +92,7 @@ class Intake:
 
     async def _run(self, queue: str, lane: _Lane, base: str, arguments: list[object]) -> list[object]:
         if not lane.is_announced:
-            await lane.wire.send(("SADD", QUEUES, queue))
+            raise_errors(await lane.wire.send(("SADD", QUEUES, queue)))
             lane.is_announced = True
         replies: list[object] = await lane.wire.run("accept", base, arguments)
         return replies
@@ -100,7 +100,7 @@ class Intake:
 
 def _read(reply: Any) -> Accepted:
     outcome, other = reply  # accept.lua answers a pair where it does not answer 1
-    return Accepted(other.decode(), "duplicate" if outcome == b"duplicate" else "conflict")
+    return Accepted(other.decode(), outcome.decode())
 
 
 def _take(

@@ -6,6 +6,7 @@ oncue:{media}:inv:<id>       hash     the record (records.py tells its fields)
 oncue:{media}:res:<id>       string   the result's bytes, with a TTL
 oncue:{media}:out:<id>       stream   entries {frame}: log lines and progress, capped
 oncue:{media}:key:<digest>   string   "<id> <fingerprint>" behind an idempotency key, with a TTL
+oncue:{media}:cache:<digest> string   id of the run that answers for equal arguments, with a TTL
 oncue:{media}:due            zset     id by due ms: what waits for its time (delays and retries)
 oncue:{media}:wake           list     at most one element: the waiting set has a new earliest member
 oncue:{media}:index[:<fn>]   zset     id by accepted ms, of the queue and of one function; capped
@@ -14,6 +15,7 @@ oncue:{media}:outbox         stream   entries {parent, follow_up} of what leaves
 oncue:{media}:parked         stream   entries {entry, fields, reason}: what was no invocation; capped
 oncue:{media}:stats          hash     "<function> <outcome>" -> count
 oncue:{media}:news           channel  ids of watched invocations that changed
+oncue:{media}:orders         channel  ids of running invocations to cancel
 oncue:queues                 set      names of the queues in use
 oncue:folders, oncue:version:<digest>, oncue:deployed     the registry (runtime/versions/registry.py)
 """
@@ -37,6 +39,9 @@ GROUP = "workers"
 
 #: Matches the news channels of all queues.
 NEWS_PATTERN = "oncue:{*}:news"
+
+#: Matches the channels on which workers are told what to cancel.
+ORDERS_PATTERN = "oncue:{*}:orders"
 
 _ID = re.compile(r"([a-z][a-z0-9_]{0,31})-([0-9a-z]{26})")
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -122,13 +122,13 @@ class Ledger:
             ) in rows
         ]
 
-    def renew(self, queue: str, consumer: str, claims: Sequence[Claim]) -> dict[str, str]:
-        """Renew leases; return what must be let go, by id: "stale" or "cancel"."""
+    def renew(self, queue: str, consumer: str, claims: Sequence[Claim]) -> list[tuple[Claim, str]]:
+        """Renew leases; return what must be let go, and why: "stale" or "cancel"."""
         arguments: list[Any] = [consumer]
         for claim in claims:
             arguments += (claim.id, claim.fence, claim.entry)
         (gone,) = self._wire.run("renew", QueueKeys(queue).base, [arguments])
-        return {gone[n].decode(): gone[n + 1].decode() for n in range(0, len(gone), 2)}
+        return [(claims[position], why.decode()) for position, why in zip(gone[::2], gone[1::2], strict=True)]
 
     def finish(self, queue: str, verdicts: Sequence[Verdict]) -> list[str]:
         """Write how attempts ended, in one batch; return for each the outcome written, or "stale"."""

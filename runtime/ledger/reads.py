@@ -38,7 +38,7 @@ class Reads:
             self._sender = loop.create_task(self._send())
         return reply
 
-    async def run(self, name: str, base: str, *arguments: str) -> Any:
+    async def run(self, name: str, base: str, *arguments: str | bytes | float) -> Any:
         """Run a script that may safely run twice, and return its reply. Raises as `do`."""
         lua = script(name)
         try:

@@ -11,6 +11,7 @@ The record of an invocation is a hash with these fields; `attempt`, `fence`, `lo
     error      JSON of the last failure (`Failure` below)
     result     JSON {media_type, size, filename, sha256, place: "redis" | "store"}, result_until_ms
     progress   JSON {fraction, note}                watch    somebody wants to be told
+    cancel     somebody wants it cancelled          replayed_as   the id of its replay
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     #: further fields of the record: trace, caller, replay_of
     more: dict[str, str] = {}
+    #: digest of (function, version, arguments): a twin's run answers for this one; empty: no cache
+    cache: str = ""
+    cache_ttl_s: float = 0.0
 
     def packed(self) -> bytes:
         """Return the msgpack array that scripts/accept.lua reads."""
@@ -71,6 +75,8 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
                 int(self.watch),
                 self.key or self.id,
                 more,
+                self.cache,
+                int(self.cache_ttl_s * 1000),
             )
         )
 
@@ -78,9 +84,10 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
 class Accepted(msgspec.Struct, frozen=True):
     """The answer to an acceptance."""
 
-    #: the id of the invocation: the given one, or for a duplicate the one that was there
+    #: the id of the invocation: the given one, or the one that was there
     id: str
-    outcome: Literal["new", "duplicate", "conflict"]
+    #: "cached": a twin with the same arguments runs, or has just run, and answers for this one
+    outcome: Literal["new", "duplicate", "cached", "conflict"]
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -180,6 +187,8 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     result_until_ms: int | None
     progress: dict[str, Any] | None
     replay_of: str | None
+    #: the newest invocation that replays this one
+    replayed_as: str | None
     #: what is kept of each attempt, in order
     attempts: list[dict[str, Any]]
 
@@ -208,7 +217,7 @@ def read_record(invocation_id: str, queue: str, fields: dict[bytes, bytes]) -> I
         return int(fields[name]) if name in fields else None
 
     def document(name: bytes) -> Any:
-        return _JSON(fields[name]) if name in fields else None
+        return _JSON(fields[name]) if fields.get(name) else None
 
     attempt = number(b"attempt") or 0
     kept = ((n, document(b"a%d" % n)) for n in range(1, attempt + 1))
@@ -232,5 +241,6 @@ def read_record(invocation_id: str, queue: str, fields: dict[bytes, bytes]) -> I
         result_until_ms=number(b"result_until_ms"),
         progress=document(b"progress"),
         replay_of=text(b"replay_of") if b"replay_of" in fields else None,
+        replayed_as=text(b"replayed_as") if b"replayed_as" in fields else None,
         attempts=[{"attempt": n, **document} for n, document in kept if document is not None],
     )

@@ -11,6 +11,10 @@ local consumer, lease, take, most_lost, retention = ARGV[1], ARGV[2], tonumber(A
 local claims = {}
 
 local function park(entry, fields, reason)
+  if not fields then
+    local found = redis.call('XRANGE', stream, entry, entry)
+    fields = found[1] and found[1][2] or {}
+  end
   redis.call('XADD', parked, 'MAXLEN', '~', 1000, '*', 'entry', entry, 'fields', cjson.encode(fields), 'reason', reason)
   drop_entry(entry)
 end
@@ -49,15 +53,18 @@ end
 
 local function id_of(fields) return fields and fields[1] == 'id' and fields[2] or '' end
 
-for n = 7, #ARGV, 2 do claim(ARGV[n], ARGV[n + 1], {ARGV[n + 1]}, false) end
+for n = 7, #ARGV, 2 do claim(ARGV[n], ARGV[n + 1], nil, false) end
 if tonumber(ARGV[6]) > 0 then
   local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', ARGV[6], 'STREAMS', stream, '>')
   for _, item in ipairs(read and read[1][2] or {}) do claim(item[1], id_of(item[2]), item[2], false) end
 end
-if take > 0 then
-  local stale = redis.call('XAUTOCLAIM', stream, group, consumer, lease, '0', 'COUNT', take)
+-- XAUTOCLAIM looks at ten entries for each one wanted, so entries with a lease may hide the stale ones behind them.
+local cursor = '0'
+while take > 0 do
+  local stale = redis.call('XAUTOCLAIM', stream, group, consumer, lease, cursor, 'COUNT', take)
   for _, item in ipairs(stale[2]) do
     claim(item[1], id_of(item[2]), item[2], true)
   end
+  cursor, take = stale[1], stale[1] == '0-0' and 0 or take - #stale[2]
 end
 return claims

@@ -12,8 +12,8 @@ for n = 3, #ARGV do
   local id, fence, entry, outcome, died, retry_in, error_json, attempt_json, meta, body, result_ms, record_ms, frames, follow_ups =
     unpack(cmsgpack.unpack(ARGV[n]))
   local key = record_key(id)
-  local status, current, attempt, watched, deaths, name, started = unpack(redis.call('HMGET', key, 'status', 'fence',
-    'attempt', 'watch', 'deaths', 'function', 'started_ms'))
+  local status, current, attempt, watched, deaths, name, started, cancel = unpack(redis.call('HMGET', key, 'status', 'fence',
+    'attempt', 'watch', 'deaths', 'function', 'started_ms', 'cancel'))
   if status ~= 'running' or tonumber(current) ~= fence then
     replies[#replies + 1] = 'stale'
   else
@@ -22,16 +22,17 @@ for n = 3, #ARGV do
       redis.call('HSET', key, 'deaths', deaths)
       if deaths >= most_deaths and outcome == 'retrying' then outcome = 'failed' end
     end
+    if cancel and outcome == 'retrying' then outcome = 'cancelled' end
     redis.call('HSET', key, 'a' .. attempt,
       '{"started_ms":' .. started .. ',"ended_ms":' .. string.format('%.0f', now) .. ',' .. string.sub(attempt_json, 2))
-    append_output(id, frames, record_ms)
+    append_output(id, frames, (outcome == 'failed' or outcome == 'retrying') and retention or record_ms)
     drop_entry(entry)
     if outcome == 'succeeded' then
       redis.call('HSET', key, 'status', 'succeeded', 'ended_ms', now, 'result', meta, 'result_until_ms', now + result_ms)
       if error_json == '' then redis.call('HDEL', key, 'error') end
       if body ~= '' then redis.call('SET', result_key(id), body, 'PX', result_ms) end
       for _, follow_up in ipairs(follow_ups) do
-        redis.call('XADD', base .. ':outbox', '*', 'parent', id, 'follow_up', follow_up)
+        redis.call('XADD', outbox, '*', 'parent', id, 'follow_up', follow_up)
       end
       redis.call('PEXPIRE', key, record_ms)
     elseif outcome == 'retrying' then

@@ -3,12 +3,14 @@
 -- runtime/ledger/keys.py builds the same names for reads; tests/ledger/test_keys.py holds the two together.
 local base = KEYS[1]
 local stream, due, index, dead = base .. ':stream', base .. ':due', base .. ':index', base .. ':dead'
-local wake, news, parked, group = base .. ':wake', base .. ':news', base .. ':parked', 'workers'
+local wake, news, orders = base .. ':wake', base .. ':news', base .. ':orders'
+local parked, outbox, group = base .. ':parked', base .. ':outbox', 'workers'
 
 local function record_key(id) return base .. ':inv:' .. id end
 local function output_key(id) return base .. ':out:' .. id end
 local function result_key(id) return base .. ':res:' .. id end
 local function dedupe_key(digest) return base .. ':key:' .. digest end
+local function cache_key(digest) return base .. ':cache:' .. digest end
 local function index_key(name) return index .. ':' .. name end
 
 -- Redis TIME is the only clock: milliseconds since 1970.
