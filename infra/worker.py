@@ -17,17 +17,20 @@ import redis
 import structlog
 
 from infra.settings import Settings, secret
+from runtime.carriers.orders import Orders
 from runtime.carriers.redis_streams import ACTOR, LeaseKeeper, Promoter, RedisStreamsBroker
+from runtime.carriers.relay import Relay
 from runtime.execution.executor import Executor
 from runtime.execution.pool import ChildPool
 from runtime.execution.pools import Pools
 from runtime.execution.processes import adopt_orphans
 from runtime.ledger.committer import Committer
-from runtime.ledger.keys import QUEUES
+from runtime.ledger.keys import EVENTS, QUEUES
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Claim, Verdict
 from runtime.ledger.store import ResultStore
 from runtime.ledger.wire import LedgerUnavailableError, client
+from runtime.versions.catalog import Catalog
 from runtime.versions.deployer import Versions
 from runtime.versions.registry import Registry
 
@@ -67,6 +70,9 @@ class WorkerProcess:
         self._leases = LeaseKeeper(self._broker, self._executor.let_go)
         self._worker = dramatiq.Worker(self._broker, worker_timeout=WORKER_TIMEOUT_MS, worker_threads=settings.threads)
         self._promoters: list[Promoter] = []
+        self._relays: dict[str, Relay] = {}
+        self._catalog = Catalog()
+        self._orders = Orders(url, self._executor.cancel)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then finish what runs and hand back the rest."""
@@ -77,6 +83,7 @@ class WorkerProcess:
         self._committer.start()
         self._executor.start()
         self._leases.start()
+        self._orders.start()
         self._worker.start()
         gc.collect()
         gc.freeze()
@@ -88,8 +95,9 @@ class WorkerProcess:
     def _stop(self) -> None:
         handed_back = self._broker.stop_intake()
         self._log.info("stopping: what runs may finish", handed_back=handed_back)
-        for promoter in self._promoters:
-            promoter.close()
+        self._orders.close()
+        for helper in (*self._promoters, *self._relays.values()):
+            helper.close()
         self._worker.stop()
         self._committer.close()
         self._leases.close()
@@ -104,12 +112,16 @@ class WorkerProcess:
     def _carry_new_queues(self) -> None:
         """Declare an actor for every queue that a deployed function names, or that still has work."""
         try:
-            queues = {function.manifest.options.queue for function in self._registry.catalog().functions.values()}
+            self._catalog = self._registry.catalog()
+            queues = {function.manifest.options.queue for function in self._catalog.functions.values()}
             with client(self._url) as connection:
                 queues |= {name.decode() for name in connection.smembers(QUEUES)}
         except redis.RedisError as error:
             self._log.warning("queues cannot be read until Redis is back", reason=str(error))
             return
+        for outbox in sorted({*queues, EVENTS} - self._relays.keys()):
+            self._relays[outbox] = Relay(self._url, outbox, self._broker.consumer, lambda: self._catalog)
+            self._relays[outbox].start()
         for queue in sorted(queues - self._broker.queues.keys()):
             self._broker.declare_queue(queue)
             holdings = self._broker.queues[queue]

@@ -166,7 +166,11 @@ def _build(model: type[M], decorator: str, said: Mapping[str, Any], more: Mappin
     values: dict[str, Any] = fixed
     for key, value in (*said.items(), *more.items()):
         field_name, read = AUTHOR_UNITS.get(key, (key, None))
-        if key in _FIXED or field_name not in model.model_fields or (key not in AUTHOR_UNITS and key.endswith(("_s", "_bytes"))):
+        if (
+            key in _FIXED
+            or field_name not in model.model_fields
+            or (key not in AUTHOR_UNITS and key.endswith(("_s", "_bytes")))
+        ):
             raise DeclarationError(_unknown_option(decorator, key, model), **_caller())
         try:
             values[field_name] = value if read is None or value is None else read(value)

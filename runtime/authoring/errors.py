@@ -22,7 +22,7 @@ class DeclarationError(OnCueError):
         self.line = line
 
 
-class Retry(OnCueError):
+class Retry(OnCueError):  # noqa: N818  # to its author it is an order, not an error
     """Raised by a handler: end this attempt and try again, after `after` seconds when given.
 
     Counts as a failed attempt: when the function's retries are used up, the invocation fails.
@@ -33,5 +33,5 @@ class Retry(OnCueError):
         self.after_s = after.total_seconds() if isinstance(after, timedelta) else after
 
 
-class GiveUp(OnCueError):
+class GiveUp(OnCueError):  # noqa: N818  # as above
     """Raised by a handler: fail this invocation now, since no retry can succeed (bad input, a final refusal)."""

@@ -64,7 +64,9 @@ def inspect(
     if not in_time:
         return Problem(folder=name, reason=f"the import did not end within {deadline_s:g} s; move slow work into the handler")
     if len(answer) > MAX_MANIFEST_BYTES:
-        return Problem(folder=name, reason=f"the manifest is larger than {MAX_MANIFEST_BYTES >> 20} MiB; declare less in one folder")
+        return Problem(
+            folder=name, reason=f"the manifest is larger than {MAX_MANIFEST_BYTES >> 20} MiB; declare less in one folder"
+        )
     try:
         document = json.loads(answer)
         if "problem" in document:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from typing import Any
 
 import msgspec
@@ -65,7 +66,7 @@ def failed(
     claim: Claim, options: FunctionOptions, failure: Failure, *, duration_s: float = 0.0, output: list[bytes] | None = None
 ) -> Verdict:
     """Return the verdict on an attempt that failed: retrying while retries are left and can help."""
-    error = _error(failure)
+    error = _error(claim.function, failure)
     tries = claim.attempt - claim.lost
     died = failure.kind in _DEADLY
     if failure.kind == "cancelled":
@@ -100,8 +101,21 @@ def _may_help(failure: Failure, options: FunctionOptions) -> bool:
     return not options.retry_on or failure.kind != "raised" or failure.type in options.retry_on
 
 
-def _error(failure: Failure) -> dict[str, Any]:
-    error: dict[str, Any] = {"kind": failure.kind, "type": failure.type, "message": failure.message}
+def fingerprint(function: str, failure: Failure) -> str:
+    """Return what failures of one cause share: function, exception and place, and the message without its numbers."""
+    place = next((line for line in reversed((failure.traceback or "").splitlines()) if line.startswith("  File ")), "")
+    place = re.sub(r'"[^"]*/', '"', place)  # the version's folder changes with every deploy
+    message = re.sub(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"", "#", failure.message[:500])
+    return hashlib.sha256("\0".join((function, failure.kind, failure.type, place, message)).encode()).hexdigest()[:12]
+
+
+def _error(function: str, failure: Failure) -> dict[str, Any]:
+    error: dict[str, Any] = {
+        "kind": failure.kind,
+        "type": failure.type,
+        "message": failure.message,
+        "fingerprint": fingerprint(function, failure),
+    }
     if failure.traceback:
         error["traceback"] = failure.traceback
     if failure.errors:

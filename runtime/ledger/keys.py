@@ -11,7 +11,9 @@ oncue:{media}:due            zset     id by due ms: what waits for its time (del
 oncue:{media}:wake           list     at most one element: the waiting set has a new earliest member
 oncue:{media}:index[:<fn>]   zset     id by accepted ms, of the queue and of one function; capped
 oncue:{media}:dead           zset     id by failed ms
-oncue:{media}:outbox         stream   entries {parent, follow_up} of what leaves with a finish
+oncue:{media}:outbox         stream   entries {parent, follow_up} or {event}: what is still to be invoked; group "relay"
+oncue:{events}:event:<key>   hash     an event by name: type, document, blob, owed, answers, published_ms
+oncue:{events}:index         zset     event key by published ms; capped
 oncue:{media}:parked         stream   entries {entry, fields, reason}: what was no invocation; capped
 oncue:{media}:stats          hash     "<function> <outcome>" -> count
 oncue:{media}:news           channel  ids of watched invocations that changed
@@ -34,8 +36,12 @@ QUEUES = "oncue:queues"
 FOLDERS = "oncue:folders"
 DEPLOYED = "oncue:deployed"
 
-#: The consumer group of every queue's stream.
+#: The consumer group of every queue's stream, and of every outbox.
 GROUP = "workers"
+RELAY_GROUP = "relay"
+
+#: Where events by name are kept: beside the queues, under a hash tag of their own.
+EVENTS = "events"
 
 #: Matches the news channels of all queues.
 NEWS_PATTERN = "oncue:{*}:news"
@@ -110,6 +116,9 @@ class QueueKeys:
 
     def output(self, invocation_id: str) -> str:
         return f"{self.base}:out:{invocation_id}"
+
+    def event(self, event_key: str) -> str:
+        return f"{self.base}:event:{event_key}"
 
     def index(self, function: str | None = None) -> str:
         return f"{self.base}:index" + (f":{function}" if function else "")

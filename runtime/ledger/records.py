@@ -65,8 +65,8 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
                 self.id,
                 self.function,
                 self.version,
-                _text(self.event),
-                False if self.blob is None else _text(self.blob),
+                msgpack_text(self.event),
+                False if self.blob is None else msgpack_text(self.blob),
                 self.dedupe,
                 self.fingerprint,
                 int(self.dedupe_ttl_s * 1000),
@@ -143,14 +143,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
                 self.outcome,
                 int(self.died),
                 int(self.retry_in_s * 1000),
-                _text(self.error),
-                _text(self.attempt),
-                _text(self.result),
-                _text(self.body),
+                msgpack_text(self.error),
+                msgpack_text(self.attempt),
+                msgpack_text(self.result),
+                msgpack_text(self.body),
                 int(self.result_ttl_s * 1000),
                 int(self.record_ttl_s * 1000),
-                [_text(frame) for frame in self.output],
-                [_text(follow_up) for follow_up in self.follow_ups],
+                [msgpack_text(frame) for frame in self.output],
+                [msgpack_text(follow_up) for follow_up in self.follow_ups],
             )
         )
 
@@ -197,7 +197,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in FINAL
 
 
-def _text(data: bytes) -> msgspec.Raw:
+def msgpack_text(data: bytes) -> msgspec.Raw:
     """Encode bytes as msgpack's str 32: the decoder inside Redis (lua-cmsgpack) knows no bin types."""
     return msgspec.Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)
 

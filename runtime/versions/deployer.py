@@ -100,7 +100,9 @@ class Deployer:
                 try:
                     Catalog(serving).check(outcome.manifest)
                 except DeclarationError as error:
-                    outcome = Problem(folder=outcome.folder, file=error.file, line=error.line, reason=error.message)  # it became one
+                    outcome = Problem(
+                        folder=outcome.folder, file=error.file, line=error.line, reason=error.message
+                    )  # it became one
                     before = catalog.folders.get(outcome.folder)
                     if before is not None:
                         serving[outcome.folder] = before

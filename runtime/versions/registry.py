@@ -63,7 +63,7 @@ class Registry:
         pointer = msgspec.json.encode({"version": deployed.version, "deployed_ms": deployed.deployed_ms, "who": deployed.who})
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(version_key(deployed.version), deployed.manifest.model_dump_json(by_alias=True))
-            pipeline.hset(FOLDERS, deployed.folder, pointer)  # type: ignore[arg-type]  # bytes are a value, too
+            pipeline.hset(FOLDERS, deployed.folder, pointer)
             pipeline.hdel(FOLDERS, _PROBLEM + deployed.folder)
             pipeline.publish(DEPLOYED, deployed.folder)
             pipeline.execute()

@@ -37,8 +37,8 @@ BEAT_S = 2.0
 LOOK_AT_LEAST_S = 86400.0
 #: Milliseconds after a slot at which it is looked at: a look that comes early has to come again.
 MARGIN_MS = 2
-#: Milliseconds a planned look may be off before it is planned anew: a clock was set.
-TOLERANCE_MS = 50
+#: How far a planned look may be off before it is planned anew: a clock was set.
+TOLERANCE = timedelta(milliseconds=50)
 #: Milliseconds after which a slot that is still undecided is looked at again.
 OVERDUE_MS = 1000
 #: Seconds between two tries to reach Redis: the first pause, the longest one.
@@ -170,6 +170,7 @@ class CronEngine:
             return  # the folder was switched; the new catalog is on its way
         self._clock.told(state.now_ms)
         watch.decided(state.mark_ms)
+        self._replan(watch)
         if state.waiting and state.last and state.last != watch.awaited:
             watch.awaited = state.last
             self._begin(self._look_after(watch, state.last))
@@ -215,14 +216,17 @@ class CronEngine:
 
     def _follow_clocks(self) -> None:
         """Plan every look anew whose time has moved, since one of the two clocks was set; make up for looks that failed."""
-        tolerance, now = timedelta(milliseconds=TOLERANCE_MS), datetime.now(UTC)
-        for schedule_id, watch in self._watches.items():
+        for watch in list(self._watches.values()):
             if watch.is_overdue():
                 self._begin(self._look(watch))
-            job = self._scheduler.get_job(schedule_id)
-            # The first look, and one that is due just now, are as they should be.
-            if abs(job.next_run_time - now) > tolerance and abs(job.next_run_time - watch.plan(now)) > tolerance:
-                job.modify(next_run_time=watch.plan(now))
+            else:
+                self._replan(watch)
+
+    def _replan(self, watch: Watch) -> None:
+        job, now = self._scheduler.get_job(watch.schedule.id), datetime.now(UTC)
+        # A look that is just due is not to be put off.
+        if job is not None and min(abs(job.next_run_time - now), abs(job.next_run_time - watch.plan(now))) > TOLERANCE:
+            job.modify(next_run_time=watch.plan(now))
 
     def _away(self, error: LedgerUnavailableError) -> None:
         """Stop looking until Redis answers again. What comes due meanwhile is found above the marks."""

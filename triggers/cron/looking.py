@@ -42,7 +42,7 @@ async def look(ledger: ScheduleLedger, schedule: Schedule, *, known_mark_ms: int
 
 def _due(schedule: Schedule, after_ms: int, until_ms: int) -> tuple[int, list[int]]:
     """Return the newest slots of a stretch, in order, and how many came before them."""
-    newest: deque[int] = deque(maxlen=max(MISSED_LISTED, schedule.trigger.max_catch_up))
+    newest: deque[int] = deque(maxlen=MISSED_LISTED + schedule.trigger.max_catch_up)
     count = 0
     for slot_ms in takewhile(lambda slot_ms: slot_ms <= until_ms, slots(schedule.trigger, after_ms)):
         newest.append(slot_ms)
@@ -51,8 +51,7 @@ def _due(schedule: Schedule, after_ms: int, until_ms: int) -> tuple[int, list[in
 
 
 def _rows(schedule: Schedule, due: list[int], now_ms: int) -> list[Row | int]:
-    most = schedule.trigger.max_catch_up if schedule.trigger.catch_up == "all" else 1
-    return [
-        schedule.row(slot_ms) if n >= len(due) - most or slot_ms > now_ms - _FRESH_MS else slot_ms
-        for n, slot_ms in enumerate(due)
-    ]
+    fresh = sum(slot_ms > now_ms - _FRESH_MS for slot_ms in due)
+    caught_up = schedule.trigger.max_catch_up if schedule.trigger.catch_up == "all" else 1
+    first = len(due) - fresh - caught_up
+    return [schedule.row(slot_ms) if n >= first else slot_ms for n, slot_ms in enumerate(due)]

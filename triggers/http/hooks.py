@@ -20,7 +20,7 @@ from triggers.http.answers import JSON, Answer, Header, ProblemError, encode_jso
 from triggers.http.bodies import read_body
 from triggers.http.documents import links, location
 from triggers.http.exchange import Exchange
-from triggers.http.filters import matches
+from runtime.versions.filters import matches
 from triggers.http.payloads import Payload, read_payload
 from triggers.http.preferences import Once, digest, once
 from triggers.http.query import as_data, read_fields

@@ -11,6 +11,7 @@ local function output_key(id) return base .. ':out:' .. id end
 local function result_key(id) return base .. ':res:' .. id end
 local function dedupe_key(digest) return base .. ':key:' .. digest end
 local function cache_key(digest) return base .. ':cache:' .. digest end
+local function event_key(id) return base .. ':event:' .. id end
 local function index_key(name) return index .. ':' .. name end
 
 -- Redis TIME is the only clock: milliseconds since 1970.

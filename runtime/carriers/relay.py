@@ -1,0 +1,120 @@
+"""Empties the outboxes: what left with a finish or a publication becomes invocations.
+
+An outbox entry is removed only after everything it asks for has been accepted, each under a dedupe key that
+the entry determines. So a relay may die anywhere: another one takes the entry over, and nothing is doubled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from runtime.authoring.event import Event
+from runtime.ledger.events import acceptances
+from runtime.ledger.keys import new_id
+from runtime.ledger.outbox import Outbox
+from runtime.ledger.records import Acceptance
+from runtime.ledger.wire import LedgerUnavailableError
+from runtime.versions.catalog import Catalog
+from runtime.versions.subscriptions import occurrence
+
+#: Entries read at once, and seconds a read waits for one.
+BATCH = 100
+WAIT_S = 1.0
+
+#: Seconds after which an entry that another relay has read, and not removed, is taken over.
+TAKE_OVER_S = 10.0
+
+_JSON = msgspec.json.Encoder().encode
+
+Fields = dict[str, bytes]
+
+
+class UndeliverableError(Exception):
+    """An outbox entry that can never be delivered; the message says why."""
+
+
+class Relay:
+    """Serves the outbox of one queue (or of the events), on a thread of its own."""
+
+    def __init__(self, url: str, queue: str, consumer: str, catalog: Callable[[], Catalog]) -> None:
+        self._outbox = Outbox(url, queue, consumer)
+        self._queue = queue
+        self._catalog = catalog
+        self._log = structlog.get_logger("oncue.relay").bind(outbox=queue)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"relay-{queue}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; the thread ends within a second or two."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        next_take_over = 0.0
+        while not self._stopping.is_set():
+            try:
+                entries = self._outbox.read(count=BATCH, wait_s=WAIT_S)
+                if time.monotonic() >= next_take_over:
+                    entries += self._outbox.take_over(idle_s=TAKE_OVER_S, count=BATCH)
+                    next_take_over = time.monotonic() + TAKE_OVER_S
+                for entry, fields in entries:
+                    self._deliver(entry, fields)
+            except LedgerUnavailableError:
+                self._stopping.wait(0.5)
+            except Exception:  # noqa: BLE001  # an entry must not be lost because of a defect: takeover tries again
+                self._log.exception("an outbox entry could not be delivered")
+                self._stopping.wait(0.5)
+
+    def _deliver(self, entry: str, fields: Fields) -> None:
+        try:
+            self._send(entry, fields)
+        except (UndeliverableError, msgspec.DecodeError) as error:
+            self._log.error("an outbox entry was parked", entry=entry, reason=str(error))
+            self._outbox.park(entry, fields, str(error))
+        else:
+            self._outbox.remove([entry])
+
+    def _send(self, entry: str, fields: Fields) -> None:
+        if "event" in fields:
+            key = fields["event"].decode()
+            self._outbox.accept(acceptances(key, self._outbox.event(key)))
+        elif "follow_up" in fields:
+            self._follow_up(entry, fields["parent"].decode(), msgspec.json.decode(fields["follow_up"]))
+        else:
+            raise UndeliverableError("neither an event nor a follow-up")
+
+    def _follow_up(self, entry: str, parent: str, follow_up: dict[str, Any]) -> None:
+        source = f"/v1/invocations/{parent}"
+        if follow_up["kind"] == "emit":
+            event = Event(entry, source, follow_up["type"], datetime.now(UTC), follow_up["data"])
+            self._outbox.publish([occurrence(self._catalog(), event)])
+            return
+        function = self._catalog().functions.get(follow_up["function"])
+        if function is None:
+            raise UndeliverableError(f"{parent} invoked {follow_up['function']!r}, which is not deployed")
+        event = Event(entry, source, "oncue.invoke", datetime.now(UTC), follow_up["data"])
+        queue = function.manifest.options.queue
+        self._outbox.accept(
+            [
+                Acceptance(
+                    id=new_id(queue),
+                    queue=queue,
+                    function=function.name,
+                    version=function.version,
+                    event=_JSON(event.document()),
+                    dedupe=hashlib.sha256(f"follow-up\0{self._queue}\0{entry}".encode()).hexdigest(),
+                    delay_s=follow_up.get("delay_s", 0.0),
+                    more={"parent": parent},
+                )
+            ]
+        )
