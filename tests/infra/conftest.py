@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.watched import Running
+from tests.running import Running
 
 #: Runs a supervisor over the programs it is given as JSON: [[name, source of a Python script, grace_s], …]
 _SCRIPT = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.infra.watched import Running, are_gone, make_function
+from tests.running import Running, are_gone, make_function
 
 Supervise = Callable[..., Running]
 Eventually = Callable[..., object]

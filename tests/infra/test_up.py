@@ -8,15 +8,13 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.infra.watched import Running, are_gone, make_function
+from tests.running import OnCue, are_gone, make_function, start
 
-ONCUE = str(Path(sys.executable).with_name("oncue"))
 Eventually = Callable[..., object]
 
 #: What the functions of this OnCue do when asked.
@@ -57,40 +55,6 @@ def until_told(flag: str, *, ctx: Context) -> str:
         time.sleep(0.02)
     return "told"
 '''
-
-
-class OnCue:
-    """A running `oncue up`, and the command line that speaks to it."""
-
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self.environment = environment
-        self.folder = folder
-        process = subprocess.Popen(
-            [ONCUE, "up"], env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.up = Running(process)
-
-    @property
-    def url(self) -> str:
-        return next(found[1] for line in self.up.lines if (found := re.search(r"serves at (http://\S+)", line)))
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**self.environment, "ONCUE_URL": self.url}
-        return subprocess.run(
-            [ONCUE, *words], env=environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    def json(self, *words: str) -> object:
-        answer = self.run(*words, "--json")
-        assert answer.returncode == 0, answer.stderr
-        return json.loads(answer.stdout)
-
-
-def start(environment: dict[str, str], folder: Path, eventually: Eventually) -> OnCue:
-    oncue = OnCue(environment, folder)
-    eventually(lambda: oncue.up.has("serves at") or oncue.up.process.poll() is not None, 30)
-    assert oncue.up.has("serves at"), oncue.up.lines
-    return oncue
 
 
 @pytest.fixture(scope="module")

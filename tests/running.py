@@ -1,11 +1,18 @@
-"""Helpers of these tests: a process tree that is watched from outside, and function folders."""
+"""A running `oncue up` and other processes, watched from outside; and function folders to give them."""
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+ONCUE = str(Path(sys.executable).with_name("oncue"))
+Eventually = Callable[..., object]
 
 HANDLER = 'from runtime import http\n@http("POST /hooks/{name}")\ndef {name}(word: str = "x") -> str:\n    "Say {name}."\n    return word\n'
 
@@ -77,3 +84,37 @@ def make_function(functions: Path, name: str, source: str | None = None) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "__init__.py").write_text(HANDLER.replace("{name}", name) if source is None else source)
     return folder
+
+
+class OnCue:
+    """A running `oncue up`, and the command line that speaks to it."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment = environment
+        self.folder = folder
+        process = subprocess.Popen(
+            [ONCUE, "up"], env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.up = Running(process)
+
+    @property
+    def url(self) -> str:
+        return next(found[1] for line in self.up.lines if (found := re.search(r"serves at (http://\S+)", line)))
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment, "ONCUE_URL": self.url}
+        return subprocess.run(
+            [ONCUE, *words], env=environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def json(self, *words: str) -> object:
+        answer = self.run(*words, "--json")
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+
+def start(environment: dict[str, str], folder: Path, eventually: Eventually) -> OnCue:
+    oncue = OnCue(environment, folder)
+    eventually(lambda: oncue.up.has("serves at") or oncue.up.process.poll() is not None, 30)
+    assert oncue.up.has("serves at"), oncue.up.lines
+    return oncue

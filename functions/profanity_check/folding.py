@@ -1,0 +1,69 @@
+"""Reads text as a person does: lower case, no accents, no invisible characters, look-alikes as what they look like.
+
+"Ｆｕсk" with a Cyrillic "с", "ƒùck" and "f\\u200buck" are all read "fuck". Digits and ASCII symbols stay as they are;
+white space becomes " ", any other symbol "*".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# What compatibility decomposition (NFKD) leaves apart: Cyrillic, Greek, Armenian, Cherokee and currency look-alikes.
+_LOOK_ALIKES = {
+    pair[0]: pair[1]
+    for pair in (  # noqa: SIM905  # pairs are read more easily than a list of them
+        "аa вb гr еe зe іi кk мm нh оo рp сc тt уy хx ѕs јj һh ԁd ԛq ԝw ьb єe ѵv яr иn цu ԍg үy ғf ԑe "
+        "αa βb εe ηn ιi κk νv οo ρp τt υu χx ωw γy μu ϲc σo нh ϳj "
+        "օo սu ոn հh ցg ѕs զq ՏS ᴑo ꭰd ꭱe ꭲt ꮋh ꭺa ꮯc ꮪs ꮮl ꮶk ꮲp ꭻj ꭼe ꮃw ꮇm "
+        "€e ¢c ¥y £l ßs ×x"
+    ).split()
+}
+# "LATIN LETTER SMALL CAPITAL F", "REGIONAL INDICATOR SYMBOL LETTER F", "LATIN SMALL LETTER F WITH HOOK", … are an f.
+_NAMED_LETTER = re.compile(r"(?:LATIN|REGIONAL|SQUARED|NEGATIVE).*\b(?:LETTER|CAPITAL)(?: \w+)?? ([A-Z])(?: WITH .*)?")
+_ASCII_SPACES = str.maketrans("\t\n\v\f\r\x1c\x1d\x1e\x1f", " " * 9)
+_MAX_REMEMBERED = 20_000
+
+
+def _read(character: str) -> str:
+    return "".join(map(_read_one, unicodedata.normalize("NFKD", character.casefold())))
+
+
+def _read_one(character: str) -> str:
+    if character.isascii():
+        return " " if character.isspace() else character.lower()
+    if character in _LOOK_ALIKES:
+        return _LOOK_ALIKES[character]
+    if match := _NAMED_LETTER.fullmatch(unicodedata.name(character, "")):
+        return match[1].lower()
+    category = unicodedata.category(character)
+    if category in ("Mn", "Me", "Cf"):
+        return ""
+    if category[0] == "L":
+        return character
+    return " " if character.isspace() or category == "Mc" else "*"
+
+
+class _Readings(dict[str, str]):
+    """Character -> how it is read, worked out once; bounded, since a text may hold every code point there is."""
+
+    def __missing__(self, character: str) -> str:
+        reading = _read(character)
+        if len(self) < _MAX_REMEMBERED:
+            self[character] = reading
+        return reading
+
+
+_READINGS = _Readings()
+
+
+def fold(text: str) -> str:
+    """Return the text as it is read. ASCII text keeps its length; use `origins` for the places in any other."""
+    return text.lower().translate(_ASCII_SPACES) if text.isascii() else "".join([_READINGS[character] for character in text])
+
+
+def origins(text: str) -> range | list[int]:
+    """Return, for every place in the folded text and its end, the place in `text` that it came from."""
+    if text.isascii():
+        return range(len(text) + 1)
+    return [place for place, character in enumerate(text) for _ in _READINGS[character]] + [len(text)]
