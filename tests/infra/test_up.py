@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import OnCue, are_gone, make_function, start
+from tests.running import ONCUE, OnCue, are_gone, make_function, start
 
 Eventually = Callable[..., object]
 
