@@ -37,7 +37,7 @@ format: environment
 
 # Measure OnCue against stock Dramatiq, side by side
 bench *args: environment
-    @exec .venv/bin/python -m infra.bench "$@"
+    @exec .venv/bin/python tests/bench "$@"
 
 # Build the wheel and the source archive into dist/
 build: environment

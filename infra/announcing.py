@@ -50,8 +50,8 @@ def _function(folder: str, function: dict[str, Any], settings: Settings) -> Iter
             yield (("    ! ", "yellow"), f"set {SECRET_PREFIX}{secret_name}: {why}")
     for secret_name, note in options["optional_secrets"].items():
         if secret(secret_name) is None:
-            state = settings.data.absolute() / "state" / folder
-            yield (("    i ", "cyan"), f"{SECRET_PREFIX}{secret_name} is not set: {note} ({state})")
+            note = note.replace("{state}", str(settings.data.absolute() / "state" / folder))
+            yield (("    i ", "cyan"), (f"without {SECRET_PREFIX}{secret_name} ", "dim"), note)
 
 
 def _problem(problem: dict[str, Any], *, serving: bool, settings: Settings) -> Iterator[Line]:

@@ -21,11 +21,11 @@ _ATTACHMENTS = TypeAdapter(list[Attachment])
     timeout="2m",
     max_body="40MB",
     optional_secrets={
-        "SMTP_URL": "mail is not sent but written as .eml files to the folder 'spool' in the function's state folder",
+        "SMTP_URL": "mail is written to {state}/spool as .eml files",
         "MAIL_FROM": "mail is from oncue@localhost",
         "MAIL_ALLOWED_DOMAINS": "mail may go to any domain",
         "MAIL_DKIM_KEY": "mail is not DKIM-signed",
-        "MAIL_DKIM_SELECTOR": "the DKIM selector is 'oncue'",
+        "MAIL_DKIM_SELECTOR": "the DKIM selector is oncue",
     },
 )
 def send_email(

@@ -33,6 +33,8 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+|\{[A-Za-z_][A-Za-z0-9_]*\}")
 _EVENT_TYPE = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _EVENT_PATTERN = re.compile(r"(?:[A-Za-z0-9_-]+|\*)(?:\.(?:[A-Za-z0-9_-]+|\*))*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token of RFC 9110, section 5.6.2
+_TOPIC = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,261}$"
 _QUEUE_SCHEMES = ("rabbitmq", "redis", "redis+pubsub", "kafka")
 
 #: A filter on data fields: {"action": "opened", "pull_request.draft": False, "kind": ["a", "b"]}.
@@ -53,6 +55,13 @@ class Hmac(_Declared):
     encoding: Literal["hex", "base64"] = "hex"
     #: text in front of the signature, e.g. "sha256="
     prefix: str = ""
+    #: the header that names the delivery, so that a repeat makes no second invocation, e.g. "X-Delivery-Id"
+    delivery: str | None = None
+
+    @field_validator("header", "delivery")
+    @classmethod
+    def _is_header(cls, value: str | None) -> str | None:
+        return value if value is None else _header_name(value)
 
 
 class HttpTrigger(_Declared):
@@ -73,8 +82,12 @@ class HttpTrigger(_Declared):
     respond: Literal["accepted", "result"] = "accepted"
     #: a fixed answer instead: {"status": 200, "body": "ok", "headers": {...}}
     response: dict[str, Any] | None = None
-    #: topics this route takes part in (scheme `sns`)
-    topics: tuple[str, ...] = ()
+    #: ARNs of the topics this route takes messages of (scheme `sns`): anybody's topic has a valid signature
+    topics: tuple[Annotated[str, Field(pattern=_TOPIC)], ...] = ()
+    #: confirm the subscriptions that those topics ask for, by opening the link they send (scheme `sns`)
+    confirm: bool = False
+    #: the header that carries the key (scheme `api_key`); None: X-API-Key
+    header: str | None = None
 
     @field_validator("verify")
     @classmethod
@@ -82,6 +95,24 @@ class HttpTrigger(_Declared):
         if isinstance(value, str) and value not in SCHEMES:
             raise ValueError(f"unknown scheme {value!r}; use one of {', '.join(SCHEMES)}, or Hmac(header=...)")
         return value
+
+    @field_validator("header")
+    @classmethod
+    def _is_header(cls, value: str | None) -> str | None:
+        return value if value is None else _header_name(value)
+
+    @model_validator(mode="after")
+    def _scheme_has_its_options(self) -> HttpTrigger:
+        if self.verify is not None and not self.secret and self.verify not in ("sns", "cloudevents"):
+            raise ValueError(f"verify={self.verify!r} needs secret='NAME' (or a list of names, for rotation)")
+        if self.verify == "sns" and not self.topics:
+            raise ValueError("verify='sns' needs topics=['arn:aws:sns:…']: messages of anybody's topic carry a valid signature")
+        if self.verify == "sns" and self.secret:
+            raise ValueError("verify='sns' takes no secret: messages are verified by Amazon's certificate; leave it out")
+        for option, scheme in (("topics", "sns"), ("confirm", "sns"), ("header", "api_key")):
+            if getattr(self, option) and self.verify != scheme:
+                raise ValueError(f"{option}= belongs to verify={scheme!r}, and this is verify={self.verify!r}; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _route_can_be_served(self) -> HttpTrigger:
@@ -101,8 +132,6 @@ class HttpTrigger(_Declared):
         reserved = next((r for r in RESERVED_PATHS if self.path == r or self.path.startswith(r + "/")), None)
         if reserved:
             raise ValueError(f"the path {self.path!r} is reserved by OnCue ({reserved}); choose another, like '/hooks/…'")
-        if self.verify is not None and not self.secret and self.verify not in ("sns", "cloudevents"):
-            raise ValueError(f"verify={self.verify!r} needs secret='NAME' (or a list of names, for rotation)")
         return self
 
 
@@ -245,7 +274,7 @@ class FunctionOptions(_Declared):
     max_body_bytes: Annotated[int, Field(ge=1, le=2**30)] = 2**20
     #: secrets it cannot work without
     secrets: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], ...] = ()
-    #: secrets it can work without: name -> what happens then, in a few words
+    #: secrets it can work without: name -> what happens then, in a few words; "{state}" becomes its state folder
     optional_secrets: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], str] = {}
 
     @model_validator(mode="after")
@@ -275,3 +304,9 @@ AUTHOR_UNITS = {
 def is_event_type(value: str) -> bool:
     """Tell whether `value` can be the type of an emitted event."""
     return _EVENT_TYPE.fullmatch(value) is not None
+
+
+def _header_name(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise ValueError(f"{value!r} is no name of a header; write it like 'X-Signature'")
+    return value

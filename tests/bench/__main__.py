@@ -178,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="just bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benches", nargs="*", choices=[*BENCHES, []], default=list(BENCHES))
+    parser.add_argument("benches", nargs="*", metavar="bench", help=f"any of {', '.join(BENCHES)}; all when none is named")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     arguments = parser.parse_args()
@@ -190,7 +190,7 @@ def main() -> None:
     )
     contestants: list[Contestant] = [OnCue(), Stock()]
     try:
-        for name in arguments.benches:
+        for name in arguments.benches or BENCHES:
             BENCHES[name](contestants, arguments.rounds, arguments.seconds)
     finally:
         for contestant in contestants:

@@ -216,7 +216,7 @@ def test_what_is_served(supervise: Supervise, eventually: Eventually, functions:
         functions,
         "mail",
         "from runtime import cron, function, on\n"
-        '@function(secrets=["API_KEY"], optional_secrets={"SMTP_URL": "mails are spooled"})\n'
+        '@function(secrets=["API_KEY"], optional_secrets={"SMTP_URL": "mails are spooled to {state}"})\n'
         '@on("user.created")\n@cron("0 9 * * MON-FRI", timezone="Europe/Paris")\ndef mail(): ...\n',
     )
     make_function(functions, "broken", "import runtime\n\nx = 1 / 0\n")
@@ -229,7 +229,7 @@ def test_what_is_served(supervise: Supervise, eventually: Eventually, functions:
         "on user.created",
         "cron 0 9 * * MON-FRI Europe/Paris",
         "set ONCUE_SECRET_API_KEY: it cannot work without",
-        "ONCUE_SECRET_SMTP_URL is not set: mails are spooled",
+        "without ONCUE_SECRET_SMTP_URL mails are spooled",
         "state/mail",
         "broken/__init__.py:3: ZeroDivisionError: division by zero",
     ):
