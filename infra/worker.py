@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import dramatiq
 import msgspec
@@ -96,12 +97,14 @@ class WorkerProcess:
         handed_back = self._broker.stop_intake()
         self._log.info("stopping: what runs may finish", handed_back=handed_back)
         self._orders.close()
-        for helper in (*self._promoters, *self._relays.values()):
-            helper.close()
-        self._worker.stop()
+        for promoter in self._promoters:
+            promoter.close()
+        for relay in self._relays.values():
+            relay.close()
+        self._worker.stop(timeout=int(self._settings.grace_s * 1000))
+        self._executor.close()
         self._committer.close()
         self._leases.close()
-        self._executor.close()
         for queue in self._broker.queues:
             try:
                 self._ledger.forget_consumer(queue, self._broker.consumer)
@@ -123,14 +126,8 @@ class WorkerProcess:
             self._relays[outbox] = Relay(self._url, outbox, self._broker.consumer, lambda: self._catalog)
             self._relays[outbox].start()
         for queue in sorted(queues - self._broker.queues.keys()):
-            self._broker.declare_queue(queue)
-            holdings = self._broker.queues[queue]
-            dramatiq.actor(
-                lambda claim, holdings=holdings: self._executor.run(claim, holdings),
-                actor_name=ACTOR.format(queue=queue),
-                queue_name=queue,
-                broker=self._broker,
-            )
+            run = partial(self._executor.run, holder=self._broker.holdings(queue))
+            dramatiq.actor(actor_name=ACTOR.format(queue=queue), queue_name=queue, broker=self._broker)(run)
             promoter = Promoter(self._ledger, queue)
             promoter.start()
             self._promoters.append(promoter)

@@ -96,6 +96,8 @@ def http(
     respond: Literal["accepted", "result"] = "accepted",
     response: Mapping[str, Any] | None = None,
     topics: Sequence[str] = (),
+    confirm: bool = False,
+    header: str | None = None,
     **unknown: Any,
 ) -> Callable[[F], F]:
     """Run the function for requests to a route of its own: `@http("POST /hooks/thumbnail")`.
@@ -114,6 +116,8 @@ def http(
         "respond": respond,
         "response": response,
         "topics": topics,
+        "confirm": confirm,
+        "header": header,
     }
     return _attach(_build(HttpTrigger, "@http", said, unknown, method=method.upper(), path=path.strip()))
 

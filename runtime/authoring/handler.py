@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PydanticSchemaGenerationError,
     PydanticUserError,
     TypeAdapter,
@@ -153,7 +154,7 @@ class Handler:
         if self.whole:
             arguments[self.whole] = value
         else:
-            arguments.update({field: getattr(value, field) for field in self.model.model_fields})
+            arguments.update({field.alias or name: getattr(value, name) for name, field in self.model.model_fields.items()})
             arguments.update(value.model_extra or {})
         return arguments
 
@@ -217,7 +218,12 @@ def _input_model(
     for parameter, (hint, default) in fields.items():
         _check_parameter(name, parameter, hint, default, place)
     try:
-        definitions: dict[str, Any] = fields
+        definitions: dict[str, Any] = {}
+        for parameter, (hint, default) in fields.items():
+            if hasattr(BaseModel, parameter):  # "json", "copy", "model_config": a model has these for itself
+                definitions[f"parameter_{parameter}"] = (Annotated[hint, Field(alias=parameter)], default)
+            else:
+                definitions[parameter] = (hint, default)
         return create_model(f"{name} input", __config__=config, **definitions), None
     except (PydanticUserError, NameError) as error:
         raise DeclarationError(f"the parameters of {name!r} cannot be used: {error}", **place) from error

@@ -49,7 +49,7 @@ def _describe(handler: Handler, folder: Path) -> FunctionManifest:
     place: dict[str, Any] = {"file": declaration.file, "line": declaration.line}
     if not _NAME.fullmatch(handler.name):
         raise DeclarationError(f"{handler.name!r} is no function name; use letters, digits, '_', '-' and '.'", **place)
-    properties = handler.model.model_fields.keys()
+    properties = {field.alias or name for name, field in handler.model.model_fields.items()}
     for trigger in declaration.triggers:
         if isinstance(trigger, HttpTrigger) and handler.whole is None and not handler.takes_rest:
             for parameter in re.findall(r"\{(\w+)\}", trigger.path):

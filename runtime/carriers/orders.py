@@ -34,7 +34,7 @@ class Orders:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]  # redis-py has none
                     subscription.psubscribe(ORDERS_PATTERN)
                     while not self._stopping.is_set():
                         message = subscription.get_message(timeout=1.0)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import structlog
-from dramatiq import Broker, Consumer, Message, MessageProxy
+from dramatiq import Actor, Broker, Consumer, Message, MessageProxy
 from dramatiq.errors import QueueNotFound
 
 from runtime.carriers.holdings import Holdings
@@ -44,18 +44,30 @@ class RedisStreamsBroker(Broker):
         self.consumer = consumer
         self._threads = threads
         self.queues: dict[str, Holdings] = {}
+        self._holdings: dict[str, Holdings] = {}
+
+    def holdings(self, queue_name: str) -> Holdings:
+        """Return what this process holds of a queue, which need not be declared yet."""
+        return self._holdings.setdefault(queue_name, Holdings(self._threads))
+
+    def declare_actor(self, actor: Actor[Any, Any]) -> None:
+        """Declare a queue's actor and then the queue: a running Worker consumes it at once, and needs the actor."""
+        self.emit_before("declare_actor", actor)
+        self.actors[actor.actor_name] = actor
+        self.declare_queue(actor.queue_name)
+        self.emit_after("declare_actor", actor)
 
     def declare_queue(self, queue_name: str) -> None:
         """Carry a queue from now on; a running Worker starts to consume it."""
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
-            self.queues[queue_name] = Holdings(self._threads)
+            self.queues[queue_name] = self.holdings(queue_name)
             self.emit_after("declare_queue", queue_name)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Return the consumer of a queue; `timeout` (ms) bounds each wait. Holdings decide how much is fetched."""
         if queue_name not in self.queues:
-            raise QueueNotFound(queue_name)
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]  # dramatiq leaves its errors untyped
         return _StreamConsumer(self.ledger, queue_name, self.consumer, self.queues[queue_name], timeout / 1000)
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> NoReturn:

@@ -114,9 +114,13 @@ def cancelled(call: Call, duration_s: float) -> Ending:
     return Ending(Failure("cancelled", "Cancelled", f"{call.function!r} was cancelled", child_died=True), duration_s=duration_s)
 
 
+#: The type of the failure of a call that the end of the worker cut short.
+POOL_CLOSED = "PoolClosed"
+
+
 def pool_closed() -> Failure:
     message = "the worker is stopping, so the attempt was not made or did not end; run it elsewhere"
-    return Failure("start", "PoolClosed", message)
+    return Failure("start", POOL_CLOSED, message)
 
 
 def not_started(reason: str, *, type: str = "ChildNotStarted", traceback: str | None = None) -> Failure:

@@ -11,16 +11,18 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
+import redis
 import structlog
 
 from runtime.authoring.manifest import FunctionManifest, Manifest
 from runtime.authoring.triggers import FunctionOptions
+from runtime.execution.endings import POOL_CLOSED
 from runtime.execution.pool import Call, Failure
 from runtime.execution.pools import Pools
 from runtime.execution.verdicts import failed, judge
 from runtime.ledger.committer import Committer
 from runtime.ledger.ledger import Ledger
-from runtime.ledger.records import Claim
+from runtime.ledger.records import Claim, Verdict
 from runtime.ledger.store import ResultStore
 from runtime.ledger.wire import LedgerUnavailableError
 
@@ -69,16 +71,19 @@ class Executor:
         self._housekeeper.start()
 
     def close(self) -> None:
-        """End all children."""
+        """End all children; what still runs is cut short and handed back."""
         self._stopping.set()
         self._housekeeper.join(5.0)
         self._pools.close()
+        with self._ended:
+            self._ended.wait_for(lambda: not self._running, 5.0)
 
     def run(self, claim: Claim, holder: Holder) -> None:
         """Run one attempt to its verdict. Never raises: what goes wrong on the host is a verdict, too."""
         if not holder.start(claim):
             return  # handed back while it waited for a thread
         started = time.monotonic()
+        verdict: Verdict | None
         try:
             self._succeed_earlier(claim)
             verdict = self._attempt(claim)
@@ -90,7 +95,10 @@ class Executor:
                 del self._running[claim.id]
                 self._ended.notify_all()
         holder.ended(claim, time.monotonic() - started)
-        self._committer.commit(verdict)
+        if verdict is not None:
+            self._committer.commit(verdict)
+        else:
+            self._hand_back(claim)
 
     def let_go(self, claim: Claim, why: str) -> None:
         """End the child of a claim that was cancelled or given to another worker."""
@@ -114,7 +122,15 @@ class Executor:
                 self._ended.wait(1.0)
             self._running[claim.id] = claim
 
-    def _attempt(self, claim: Claim) -> Any:
+    def _hand_back(self, claim: Claim) -> None:
+        """Give an attempt that the end of this process cut short to another worker; it is not counted."""
+        try:
+            self._ledger.hand_back(claim.queue, [claim])
+        except LedgerUnavailableError:
+            self._log.warning("an attempt was cut short; its lease runs out instead", id=claim.id)
+
+    def _attempt(self, claim: Claim) -> Verdict | None:
+        """Return the verdict on one call, or None when this process is ending and the call was cut short."""
         function = self._function(claim)
         options = function.options
         output = self._outputs[claim.id] = _Output(claim)
@@ -136,15 +152,28 @@ class Executor:
             )
         finally:
             del self._outputs[claim.id]
+        if ending.failure is not None and ending.failure.type == POOL_CLOSED:
+            return None
         return judge(claim, function, ending, output.rest(), self._store)
 
     def _function(self, claim: Claim) -> FunctionManifest:
         key = (claim.version, claim.function)
         function = self._functions.get(key)
         if function is None:
-            manifest = self._manifest(claim.version)
-            function = self._functions[key] = next(f for f in manifest.functions if f.name == claim.function)
+            named = {function.name: function for function in self._read_manifest(claim.version).functions}
+            if claim.function not in named:
+                raise LookupError(f"version {claim.version} has no function {claim.function!r}; it has {', '.join(named)}")
+            function = self._functions[key] = named[claim.function]
         return function
+
+    def _read_manifest(self, version: str) -> Manifest:
+        """Return a version's manifest; while Redis is away this waits, since that is no failure of the attempt."""
+        while True:
+            try:
+                return self._manifest(version)
+            except (redis.ConnectionError, redis.TimeoutError):
+                if self._stopping.wait(0.5):
+                    raise
 
     def _options(self, claim: Claim) -> FunctionOptions:
         known = self._functions.get((claim.version, claim.function))

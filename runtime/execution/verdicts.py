@@ -11,7 +11,9 @@ import msgspec
 
 from runtime.authoring.manifest import FunctionManifest
 from runtime.authoring.triggers import FunctionOptions
+from runtime.execution.partial import part_failed
 from runtime.execution.pool import Ending, Failure
+from runtime.ledger.batches import BATCH_EVENT
 from runtime.ledger.ledger import MAX_DEATHS
 from runtime.ledger.records import Claim, ResultInfo, Verdict
 from runtime.ledger.store import INLINE_BYTES, ResultStore
@@ -40,6 +42,13 @@ def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list
     options = function.options
     if ending.failure is not None:
         return failed(claim, options, ending.failure, duration_s=ending.duration_s, output=output)
+    part = part_failed(claim, ending)
+    if part is not None and part.failure is not None:
+        return failed(claim, options, part.failure, duration_s=ending.duration_s, output=output)
+    follow_ups = list(ending.follow_ups)
+    if part is not None:
+        again = {"kind": "invoke", "function": claim.function, "type": BATCH_EVENT, "data": part.data}
+        follow_ups.append({**again, "delay_s": back_off(options, 1)})
     info = ResultInfo(
         media_type=ending.media_type,
         size=len(ending.body),
@@ -58,7 +67,7 @@ def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list
         result_ttl_s=options.result_ttl_s,
         record_ttl_s=max(RECORD_TTL_S, options.result_ttl_s),
         output=output,
-        follow_ups=[_JSON(follow_up) for follow_up in ending.follow_ups],
+        follow_ups=[_JSON(follow_up) for follow_up in follow_ups],
     )
 
 
@@ -106,7 +115,7 @@ def fingerprint(function: str, failure: Failure) -> str:
     place = next((line for line in reversed((failure.traceback or "").splitlines()) if line.startswith("  File ")), "")
     place = re.sub(r'"[^"]*/', '"', place)  # the version's folder changes with every deploy
     message = re.sub(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"", "#", failure.message[:500])
-    return hashlib.sha256("\0".join((function, failure.kind, failure.type, place, message)).encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{function}\0{failure.kind}\0{failure.type}\0{place}\0{message}".encode()).hexdigest()[:12]
 
 
 def _error(function: str, failure: Failure) -> dict[str, Any]:

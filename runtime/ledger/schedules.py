@@ -28,8 +28,9 @@ GRACE_S = 10.0
 MISSED_LISTED = 1000
 FIRES_LISTED = 100
 MOST_WAITING = 1000
-#: Seconds the state of a schedule outlives the last look at it; schedulers look at least daily.
+#: Seconds the state of a schedule outlives the last look at it, and the longest time between two looks.
 STATE_TTL_S = 32 * 86400
+LOOK_AT_LEAST_S = 86400
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _PACK = msgspec.msgpack.Encoder().encode
@@ -73,6 +74,8 @@ class State:
     last: str | None
     #: the version that the folder serves at this moment
     version: str | None = None
+    #: whether its keys are to be kept for longer
+    is_ageing: bool = False
     #: slots accepted, and slots listed as missed: by this decision, or ever
     accepted: int = 0
     missed: int = 0
@@ -105,10 +108,11 @@ class ScheduleLedger:
     async def state(self, queue: str, schedule_id: str, folder: str) -> State:
         """Return how a schedule stands, and which version its folder serves."""
         key = _state_key(queue, schedule_id)
-        now_ms, values, waiting, pointer = await asyncio.gather(
+        now_ms, values, waiting, kept_ms, pointer = await asyncio.gather(
             self.now_ms(),
             self._reads.do("HMGET", key, "mark", "paused", "last", "fired", "missed"),
             self._reads.do("LLEN", f"{key}:waiting"),
+            self._reads.do("PTTL", key),
             self._reads.do("HGET", FOLDERS, folder),
         )
         mark, paused, last, fired, missed = values
@@ -119,6 +123,7 @@ class ScheduleLedger:
             waiting=waiting,
             last=last.decode() if last else None,
             version=_POINTER(pointer)["version"] if pointer else None,
+            is_ageing=kept_ms < (STATE_TTL_S - LOOK_AT_LEAST_S / 2) * 1000,
             accepted=int(fired or 0),
             missed=int(missed or 0),
         )
@@ -140,7 +145,16 @@ class ScheduleLedger:
         mark, now, paused, waiting, last, accepted, missed = await self._reads.run(
             "fire", QueueKeys(queue).base, schedule_id, seen_ms, _PACK(settings), older, *packed
         )
-        return State(now, mark, paused == 1, waiting, last.decode() or None, policy.version, accepted, missed)
+        return State(
+            now_ms=now,
+            mark_ms=mark,
+            is_paused=paused == 1,
+            waiting=waiting,
+            last=last.decode() or None,
+            version=policy.version,
+            accepted=accepted,
+            missed=missed,
+        )
 
     async def pause(self, queue: str, schedule_id: str, *, pause: bool) -> bool:
         """Pause a schedule, or let it go on; return whether that changed anything."""

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped
 from runtime.ledger.news import News
 from runtime.ledger.reads import Reads
 from runtime.ledger.records import FINAL
-from runtime.ledger.schedules import ScheduleLedger
+from runtime.ledger.schedules import LOOK_AT_LEAST_S, ScheduleLedger
 from runtime.ledger.wire import LedgerUnavailableError
 from runtime.versions.catalog import Catalog
 from triggers.cron.looking import look
@@ -33,8 +33,6 @@ from triggers.cron.slots import slots
 
 #: Seconds between two looks at the clocks.
 BEAT_S = 2.0
-#: Seconds after which a schedule is looked at even when nothing is due: its state must not expire.
-LOOK_AT_LEAST_S = 86400.0
 #: Milliseconds after a slot at which it is looked at: a look that comes early has to come again.
 MARGIN_MS = 2
 #: How far a planned look may be off before it is planned anew: a clock was set.
@@ -44,6 +42,8 @@ OVERDUE_MS = 1000
 #: Seconds between two tries to reach Redis: the first pause, the longest one.
 BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 2.0
+#: Redis that has been back for so many seconds has recovered: the next pause is the first again.
+STEADY_AFTER_S = 30.0
 
 _NEVER_MS = 2**62
 
@@ -92,6 +92,7 @@ class Watch(BaseTrigger):  # type: ignore[misc]  # as above
         now_ms = self._clock.now_ms()
         # A slot that is due already is being looked at.
         slot_ms = self.due_ms if self.due_ms > now_ms else next(slots(self.schedule.trigger, int(now_ms)), _NEVER_MS)
+        # Also where nothing is due for long, since the state must not expire.
         return now + timedelta(milliseconds=min(max(slot_ms - now_ms, 0) + MARGIN_MS, LOOK_AT_LEAST_S * 1000))
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
@@ -113,6 +114,7 @@ class CronEngine:
         self._watches: dict[str, Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_away = False
+        self._pause_s, self._back_at = BACKOFF_MIN_S, -STEADY_AFTER_S
         self._is_listening = False
         self._log = structlog.get_logger("oncue.cron")
         # One look at a schedule at a time, however late; APScheduler says so in warnings, which tell nobody anything here.
@@ -143,7 +145,7 @@ class CronEngine:
                 watch.schedule = schedule
                 # What came due while the folder was being switched has waited for this.
                 self._begin(self._look(watch))
-        self._begin(self._adopt(schedules))
+        self._begin(self._adopt(schedules.values()))
 
     async def close(self) -> None:
         """Stop watching. What is being decided at this moment is decided or not; the next scheduler knows."""
@@ -195,9 +197,9 @@ class CronEngine:
         watch.awaited = None
         await self._look(watch)
 
-    async def _adopt(self, schedules: dict[str, Schedule]) -> None:
+    async def _adopt(self, schedules: Iterable[Schedule]) -> None:
         queues: dict[str, list[str]] = {}
-        for schedule in schedules.values():
+        for schedule in schedules:
             queues.setdefault(schedule.queue, []).append(schedule.id)
         try:
             await self._ledger.adopt(queues)
@@ -233,24 +235,26 @@ class CronEngine:
         if self._is_away:
             return
         self._is_away = True
-        self._log.warning("schedules wait until Redis is back", reason=str(error))
+        # Redis that is out of memory answers and refuses in turns: that is told once, and looked at ever less often.
+        if time.monotonic() - self._back_at > STEADY_AFTER_S:
+            self._pause_s = BACKOFF_MIN_S
+            self._log.warning("schedules wait until Redis is back", reason=str(error))
         self._scheduler.pause()
         self._begin(self._come_back())
 
     async def _come_back(self) -> None:
-        pause_s = BACKOFF_MIN_S
-        while True:
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads schedulers, guards nothing
+        while self._is_away:
+            await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads schedulers, guards nothing
+            self._pause_s = min(self._pause_s * 2, BACKOFF_MAX_S)
             with contextlib.suppress(LedgerUnavailableError):
                 self._clock.told(await self._ledger.now_ms())
-                break
-            pause_s = min(pause_s * 2, BACKOFF_MAX_S)
-        self._is_away = False
-        self._log.info("schedules go on")
+                self._is_away = False
+        self._back_at = time.monotonic()
         self._scheduler.resume()
         for watch in self._watches.values():
             self._begin(self._look(watch))
-        self._begin(self._adopt({watch.schedule.id: watch.schedule for watch in self._watches.values()}))
+        if self._watches:
+            self._begin(self._adopt([watch.schedule for watch in self._watches.values()]))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -34,7 +34,7 @@ async def look(ledger: ScheduleLedger, schedule: Schedule, *, known_mark_ms: int
         is_long = state.now_ms - seen_ms > LONG_MS
         compute = asyncio.to_thread(_due, schedule, seen_ms, state.now_ms) if is_long else None
         older, due = await compute if compute else _due(schedule, seen_ms, state.now_ms)
-    if not due and not state.waiting and state.mark_ms is not None:
+    if not (due or state.waiting or state.mark_ms is None or state.is_ageing):
         return state
     rows = _rows(schedule, due, state.now_ms)
     return await ledger.decide(schedule.queue, schedule.id, schedule.policy, seen_ms=seen_ms or 0, older=older, rows=rows)

@@ -53,10 +53,9 @@ local function accept(row)
 end
 
 local function take(row, packed)
-  local waiting = redis.call('LLEN', waiting_key)
-  if overlap == 'allow' or not (is_busy() or (overlap == 'queue' and waiting > 0)) then
+  if overlap == 'allow' or not is_busy() then
     accept(row)
-  elseif overlap == 'queue' and waiting < most_waiting then
+  elseif overlap == 'queue' and redis.call('LLEN', waiting_key) < most_waiting then
     redis.call('RPUSH', waiting_key, packed)
   else
     miss(row[1], 'overlap')
@@ -65,7 +64,9 @@ end
 
 -- What waited for the one before it goes first.
 while not is_paused and redis.call('LLEN', waiting_key) > 0 and (overlap == 'allow' or not is_busy()) do
-  accept(cmsgpack.unpack(redis.call('LPOP', waiting_key)))
+  -- Out of memory lets a list shrink but no record be written: the slot leaves the list last.
+  accept(cmsgpack.unpack(redis.call('LINDEX', waiting_key, 0)))
+  redis.call('LPOP', waiting_key)
 end
 
 local rows, late = {}, 0
