@@ -22,13 +22,22 @@ def changes(before: Catalog, after: Catalog, settings: Settings) -> Iterator[Lin
         if known is None or known["version"] != deployed["version"]:
             if known is not None:
                 yield (("↻ ", "green"), f"{folder} is now at version ", (deployed["version"][:12], "dim"))
+            had = {function["name"]: _lasting(function) for function in known["functions"]} if known is not None else {}
             for function in deployed["functions"]:
-                yield from _function(folder, function, settings)
+                if had.pop(function["name"], None) != _lasting(function):
+                    yield from _function(folder, function, settings)
+            for name in had:
+                yield (("− ", "yellow"), f"{name} is gone")
     for folder in before["folders"].keys() - after["folders"].keys():
         yield (("− ", "yellow"), f"{folder} is no longer served")
     for problem in after["problems"]:
         if problem not in before["problems"]:
             yield from _problem(problem, serving=problem["folder"] in after["folders"], settings=settings)
+
+
+def _lasting(function: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a function: it is the same when its lines have only moved."""
+    return {name: value for name, value in function.items() if name != "line"}
 
 
 def _function(folder: str, function: dict[str, Any], settings: Settings) -> Iterator[Line]:

@@ -97,6 +97,11 @@ class EmbeddedServer:
             raise EmbeddedServerError(f"the embedded server did not come up; {self.log_file} ends with: {words}")
         return state == "ready"
 
+    def find(self) -> str | None:
+        """Return the URL of the server that another process runs over this folder; None when none answers."""
+        self._socket_path = self._place_socket()
+        return None if self.ping() == "silent" else self.url
+
     def launch(self) -> None:
         """Start the server's process without waiting until it serves; raises as `start`."""
         for folder in (self.data_dir, self.folder):

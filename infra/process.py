@@ -13,8 +13,8 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "infra.process", *words]
 
 
-def run(kind: str, index: int = 0) -> None:
-    """Be the process `kind` ("web", "worker" or "deploy") until it ends or is stopped by SIGTERM."""
+def run(kind: str, *words: str) -> None:
+    """Be the process `kind` ("web", "worker INDEX", "triggers", "deploy" or "watch FOLDER…") until it ends or is stopped."""
     settings = Settings.load()
     # Each process imports its own part of the house only.
     if kind == "web":
@@ -24,17 +24,25 @@ def run(kind: str, index: int = 0) -> None:
     elif kind == "worker":
         from infra import worker
 
-        worker.main(settings, index)
+        worker.main(settings, int(words[0]) if words else 0)
+    elif kind == "triggers":
+        from infra import triggers
+
+        triggers.main(settings)
     elif kind == "deploy":
         from infra import deploying
 
         deploying.main(settings)
+    elif kind == "watch":
+        from infra import deploying
+
+        deploying.watch(settings, words)
     else:
-        raise ValueError(f"unknown process {kind!r}; use web, worker or deploy")
+        raise ValueError(f"unknown process {kind!r}; use web, worker, triggers, deploy or watch")
 
 
 if __name__ == "__main__":
     try:
-        run(sys.argv[1], *map(int, sys.argv[2:]))
+        run(*sys.argv[1:])
     except OnCueError as error:
         sys.exit(str(error))

@@ -12,18 +12,28 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runtime.authoring.errors import OnCueError
-from runtime.authoring.quantities import seconds
+from runtime.authoring.quantities import read_rate, seconds
 
 PREFIX = "ONCUE_"
 SECRET_PREFIX = "ONCUE_SECRET_"  # noqa: S105  # the prefix of names, no secret itself
 
+CONNECTION_PREFIX = "ONCUE_CONNECTION_"
+
 #: Seconds, written "5s" or "1h30m"; a bare number counts seconds.
 Seconds = Annotated[float, NoDecode, BeforeValidator(lambda value: seconds(_number(value)))]
+
+#: Several words, separated by commas.
+Words = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(lambda value: tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value),
+]
 
 
 class SettingsError(OnCueError):
@@ -35,12 +45,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True)
 
-    #: the address the web process binds; only loopback, since there are no API keys
+    #: the address the web process binds; any other than loopback only once there is an API key
     host: str = "127.0.0.1"
     #: its port; 0 takes a free one
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     #: where the CLI finds the API; unset: the host and port above
     url: str | None = None
+    #: where webhook senders reach this OnCue, for schemes that sign the URL: https://hooks.example.org
+    public_url: str | None = None
+    #: the API key that the CLI shows
+    key: str | None = None
     #: redis://…, rediss://… or unix://…; unset: the embedded server
     redis_url: str | None = None
     #: amqp://… carries invocations over RabbitMQ; unset: Redis carries
@@ -60,28 +74,49 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: how long a silent worker keeps its invocations before others may take them
     lease_s: Annotated[Seconds, Field(ge=0.5, le=3600, validation_alias="ONCUE_LEASE")] = 5.0
-    #: how long a stopping worker lets running invocations finish
-    grace_s: Annotated[Seconds, Field(ge=0, le=3600, validation_alias="ONCUE_GRACE")] = 10.0
+    #: how long a stopping worker lets running invocations finish; their own timeouts end most of them sooner
+    grace_s: Annotated[Seconds, Field(ge=0, le=3600, validation_alias="ONCUE_GRACE")] = 3600.0
     #: how long an unused child stays warm
     idle_s: Annotated[Seconds, Field(ge=1, le=86400, validation_alias="ONCUE_IDLE")] = 300.0
     #: how long failed invocations are kept
     retention_s: Annotated[Seconds, Field(ge=60, le=366 * 86400, validation_alias="ONCUE_RETENTION")] = 30 * 86400.0
 
+    #: requests that one caller may send to one function ("1000/s", "600/m", "5/30s" or "off"); counted once there are keys
+    rate_limit: str = "1000/s"
+    #: requests from one address that may fail to authenticate
+    failure_limit: str = "20/m"
+    #: addresses or networks of reverse proxies, whose X-Forwarded-For is believed
+    proxies: Words = ()
+    #: further host names under which this OnCue may be asked while it has no API keys
+    hosts: Words = ()
+    #: hosts, addresses or networks that callbacks may reach though they are not public
+    callback_hosts: Words = ()
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_base_url(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://unset")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError("this is no base URL; write it like https://hooks.example.org")
+        return value
+
+    @field_validator("rate_limit", "failure_limit")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        read_rate(value)
+        return value
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ipaddress.ip_network(each)
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
-
-    @field_validator("host")
-    @classmethod
-    def _is_loopback(cls, value: str) -> str:
-        try:
-            loopback = value == "localhost" or ipaddress.ip_address(value).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise ValueError("this would open OnCue to the network, and there are no API keys to guard it; use 127.0.0.1")
-        return value
 
     @classmethod
     def load(cls, **said: Any) -> Settings:
@@ -103,7 +138,15 @@ class Settings(BaseSettings):
         """The settings as environment variables, for a process that is to have the same ones."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         paths = {"data": self.data.absolute(), "functions": self.functions.absolute()}
-        return {variable(name): str(value) for name, value in {**values, **paths}.items() if value is not None}
+        return {variable(name): _written(value) for name, value in {**values, **paths}.items() if value is not None}
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the web process."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def ledger_url(self) -> str:
@@ -138,6 +181,19 @@ def secret(name: str) -> str | None:
     return os.environ.get(SECRET_PREFIX + name) or None
 
 
+def connection(name: str) -> str | None:
+    """Return the address of a connection that queue sources name: "main" -> ONCUE_CONNECTION_MAIN; None when it is not set.
+
+    amqp://…, redis://…, or Kafka's bootstrap servers "host:9092,host:9092?security.protocol=sasl_ssl&…".
+    """
+    return os.environ.get(connection_variable(name)) or None
+
+
+def connection_variable(name: str) -> str:
+    """The environment variable of a connection: letters in capitals, whatever is no letter or digit as "_"."""
+    return CONNECTION_PREFIX + "".join(each if each.isalnum() else "_" for each in name).upper()
+
+
 def process_environment(settings: Settings) -> dict[str, str]:
     """This process's environment with `settings` in it."""
     return {**os.environ, **settings.environment()}
@@ -146,11 +202,15 @@ def process_environment(settings: Settings) -> dict[str, str]:
 def _refuse_misspelt_names() -> None:
     known = [variable(name) for name in Settings.model_fields]
     for name in os.environ:
-        if not name.startswith(PREFIX) or name.startswith(SECRET_PREFIX) or name in known:
+        if not name.startswith(PREFIX) or name.startswith((SECRET_PREFIX, CONNECTION_PREFIX)) or name in known:
             continue
         # Far-off names are left alone: Kubernetes sets ONCUE_SERVICE_HOST and the like for a service named oncue.
         if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
             raise SettingsError(f"unknown setting {name}; did you mean {near[0]}?")
+
+
+def _written(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _number(value: Any) -> Any:

@@ -18,6 +18,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NamedTuple
 
 import msgspec
 
@@ -53,10 +54,28 @@ class _StopRequestedError(Exception):
     """A signal asks to stop; raised where the loop stands."""
 
 
+class Keys(NamedTuple):
+    """A terminal's descriptor, and what is told of each key pressed there; it must not block."""
+
+    descriptor: int
+    pressed: Callable[[str], None]
+
+
 class Supervisor:
     """Runs the processes of `oncue up` until a signal asks it to stop."""
 
-    def __init__(self, settings: Settings, feed: Feed, programs: list[Program] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        feed: Feed,
+        programs: list[Program] | None = None,
+        *,
+        deploying: Program | None = None,
+        keys: Keys | None = None,
+    ) -> None:
+        """`deploying`: what deploys the functions folder, instead of a process that does so once and is started again
+        for every change. `keys`: a terminal, and what is told of each key pressed there.
+        """
         self.settings = settings
         self.feed = feed
         self.server = EmbeddedServer(settings.data, settings.fsync) if settings.redis_url is None else None
@@ -65,6 +84,8 @@ class Supervisor:
         self.catalog = announcing.EMPTY
         self._programs = programs
         self._deployment: ChildProcess | None = None
+        self._deploying = deploying or Program("deploy", process.command("deploy"), grace_s=0)
+        self._keys = keys
         self._watch = FolderWatch(settings.functions)
         self._selector = selectors.DefaultSelector()
         self._server_backoff = Backoff()
@@ -99,8 +120,14 @@ class Supervisor:
             self.server.launch()
             self._wait(self.server.is_ready, LOAD_WITHIN_S, "the embedded server")
             self.settings = self.settings.model_copy(update={"redis_url": self.server.url})
+        if not self.settings.is_loopback:
+            # Whether there is a key can be asked only now; loopback, the usual case, spares the imports.
+            from infra.web import refuse_open_door
+
+            refuse_open_door(self.settings, self.settings.ledger_url)
         self._deployment = self._begin_deployment()
-        self._wait(lambda: self._deployment is None, DEPLOY_WITHIN_S, "the deployment of the functions folder")
+        deployed = "the deployment of the functions folder"
+        self._wait(lambda: self._deployment is None or self.catalog is not announcing.EMPTY, DEPLOY_WITHIN_S, deployed)
         if self.catalog is announcing.EMPTY:
             raise SupervisorError("the functions folder could not be deployed; the reason is above")
         environment = process_environment(self.settings)
@@ -147,6 +174,8 @@ class Supervisor:
             child = key.data
             if child is None:
                 os.read(key.fd, 4096)  # the bytes that woke us for a signal
+            elif isinstance(child, Keys):
+                self._press(child)
             else:
                 self._relay(child)
                 if child.is_silent:
@@ -156,6 +185,13 @@ class Supervisor:
         if self._signals and not self._stopping:
             self._stopping = True
             raise _StopRequestedError
+
+    def _press(self, keys: Keys) -> None:
+        pressed = os.read(keys.descriptor, 64)
+        if not pressed:  # the terminal has gone
+            self._selector.unregister(keys.descriptor)
+        for key in pressed.decode(errors="ignore"):
+            keys.pressed(key)
 
     def _wait(self, until: Callable[[], bool], within_s: float, what: str) -> None:
         started, is_told = time.monotonic(), False
@@ -227,7 +263,7 @@ class Supervisor:
 
     def _begin_deployment(self) -> ChildProcess:
         environment = process_environment(self.settings)
-        deployment = ChildProcess(Program("deploy", process.command("deploy"), grace_s=0), environment)
+        deployment = ChildProcess(self._deploying, environment)
         self._launch(deployment)
         return deployment
 
@@ -270,6 +306,8 @@ class Supervisor:
         wake.setblocking(False)
         woken.setblocking(False)
         self._selector.register(woken, selectors.EVENT_READ, None)
+        if self._keys is not None:
+            self._selector.register(self._keys.descriptor, selectors.EVENT_READ, self._keys)
         before = {number: signal.signal(number, note) for number in _STOPPING}
         # The end of a child wakes the loop, too; its handler has nothing else to do.
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -286,8 +324,9 @@ class Supervisor:
 
 
 def default_programs(settings: Settings) -> list[Program]:
-    """The processes of one machine: web, and as many workers as the settings say."""
+    """The processes of one machine: web, triggers, and as many workers as the settings say."""
     workers = [
         Program(f"worker {index}", process.command("worker", str(index)), settings.grace_s) for index in range(settings.workers)
     ]
-    return [Program("web", process.command("web"), grace_s=2.0), *workers]
+    web, triggers = (Program(kind, process.command(kind), grace_s=2.0) for kind in ("web", "triggers"))
+    return [web, triggers, *workers]

@@ -10,10 +10,12 @@ import signal
 
 import uvloop
 
-from infra.settings import Settings
+from infra.settings import Settings, connection, connection_variable
 from runtime.versions.catalog import Catalog
 from runtime.versions.registry import CatalogFollower
 from triggers.cron.engine import CronEngine
+from triggers.queues.engine import QueueEngine
+from triggers.queues.source import Connection
 
 
 async def serve(settings: Settings) -> None:
@@ -27,7 +29,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    sources = [CronEngine(url)]
+    sources: list[CronEngine | QueueEngine] = [CronEngine(url), QueueEngine(url, _connection)]
 
     def changed(catalog: Catalog) -> None:
         for source in sources:
@@ -41,6 +43,10 @@ async def serve(settings: Settings) -> None:
     await follower.close()
     for source in sources:
         await source.close()
+
+
+def _connection(name: str) -> Connection:
+    return Connection(connection_variable(name), connection(name))
 
 
 def main(settings: Settings) -> None:

@@ -15,8 +15,9 @@ Picture = dict[str, tuple[int, int, int]]
 class FolderWatch:
     """Tells when a tree of files differs from what was last handled, once it has come to rest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, interval_s: float = INTERVAL_S) -> None:
         self._folder = folder
+        self._interval_s = interval_s
         self._last = scan(folder)
         self._handled: Picture | None = self._last
         self._next_look = 0.0
@@ -28,7 +29,7 @@ class FolderWatch:
             return False
         seen = scan(self._folder)
         # A tree so large that a look takes long is looked at less often: 5 % of a core at most.
-        self._next_look = now + max(INTERVAL_S, 20 * (time.monotonic() - now))
+        self._next_look = now + max(self._interval_s, 20 * (time.monotonic() - now))
         at_rest, self._last = seen == self._last, seen
         if not at_rest or seen == self._handled:
             return False

@@ -17,9 +17,11 @@ import msgspec
 import redis
 import structlog
 
+from infra.preparing import Preparer
 from infra.settings import Settings, secret
+from runtime.carriers.carrier import ACTOR, Carrier
 from runtime.carriers.orders import Orders
-from runtime.carriers.redis_streams import ACTOR, LeaseKeeper, Promoter, RedisStreamsBroker
+from runtime.carriers.redis_streams import LeaseKeeper, Promoter, RedisStreamsBroker
 from runtime.carriers.relay import Relay
 from runtime.execution.executor import Executor
 from runtime.execution.pool import ChildPool
@@ -29,11 +31,13 @@ from runtime.ledger.committer import Committer
 from runtime.ledger.keys import EVENTS, QUEUES
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Claim, Verdict
-from runtime.ledger.store import ResultStore
+from runtime.ledger.store import ObjectStore, ResultStore
 from runtime.ledger.wire import LedgerUnavailableError, client
 from runtime.versions.catalog import Catalog
-from runtime.versions.deployer import Versions
+from runtime.versions.environments import Environments
 from runtime.versions.registry import Registry
+from runtime.versions.store import VersionStore
+from runtime.versions.unpacked import Versions
 
 #: Seconds between two looks for queues that a deploy has brought.
 QUEUES_S = 1.0
@@ -56,15 +60,18 @@ class WorkerProcess:
         self._url = url
         self._ledger = Ledger(url, lease_s=settings.lease_s, retention_s=settings.retention_s)
         self._registry = Registry(url)
-        self._versions = Versions(settings.data)
+        self._store = VersionStore(url, ObjectStore(settings.store_url))
+        self._versions = Versions(settings.data, self._store)
+        self._environments = Environments(settings.data)
+        self._pools = Pools(self._pool)
         # A name of its own for every start: what an earlier process held is taken over, never mixed up with this.
         consumer = f"{socket.gethostname()}-{index}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._broker = RedisStreamsBroker(self._ledger, consumer, threads=settings.threads)
+        self._broker = _carrier(settings, self._ledger, consumer)
         self._committer = Committer(self._ledger, self._written)
         self._executor = Executor(
             self._ledger,
             self._committer,
-            Pools(self._pool),
+            self._pools,
             ResultStore(settings.store_url),
             self._registry.manifest,
         )
@@ -74,6 +81,7 @@ class WorkerProcess:
         self._relays: dict[str, Relay] = {}
         self._catalog = Catalog()
         self._orders = Orders(url, self._executor.cancel)
+        self._preparer = Preparer(url, self._registry, self._warm)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then finish what runs and hand back the rest."""
@@ -85,6 +93,7 @@ class WorkerProcess:
         self._executor.start()
         self._leases.start()
         self._orders.start()
+        self._preparer.start()
         self._worker.start()
         gc.collect()
         gc.freeze()
@@ -97,11 +106,13 @@ class WorkerProcess:
         handed_back = self._broker.stop_intake()
         self._log.info("stopping: what runs may finish", handed_back=handed_back)
         self._orders.close()
+        self._preparer.close()
         for promoter in self._promoters:
             promoter.close()
         for relay in self._relays.values():
             relay.close()
         self._worker.stop(timeout=int(self._settings.grace_s * 1000))
+        self._broker.close()
         self._executor.close()
         self._committer.close()
         self._leases.close()
@@ -134,13 +145,20 @@ class WorkerProcess:
 
     def _pool(self, version: str) -> ChildPool:
         manifest = self._registry.manifest(version)
+        place = self._versions.fetch(version, manifest.folder)
         return ChildPool(
-            folder=self._versions.path(version),
+            folder=place,
             name=manifest.folder,
+            python=self._environments.python(place, self._store.lock(version)),
             state_dir=self._versions.state(manifest.folder),
             secret=secret,
             idle_s=self._settings.idle_s,
         )
+
+    def _warm(self, version: str) -> None:
+        pool = self._pools.get(version)
+        if pool.size == 0:
+            pool.warm()
 
     def _written(self, verdicts: Sequence[Verdict], outcomes: Sequence[str]) -> None:
         self._broker.release(verdicts)
@@ -148,6 +166,15 @@ class WorkerProcess:
         if lines:
             sys.stdout.buffer.write(b"".join(lines))
             sys.stdout.buffer.flush()
+
+
+def _carrier(settings: Settings, ledger: Ledger, consumer: str) -> Carrier:
+    if settings.broker is None:
+        return RedisStreamsBroker(ledger, consumer, threads=settings.threads)
+    # Where Redis carries, pika is not imported.
+    from runtime.carriers.rabbitmq import RabbitCarrier
+
+    return RabbitCarrier(ledger, consumer, threads=settings.threads, url=settings.broker)
 
 
 _ATTEMPT = msgspec.json.Decoder(dict[str, object]).decode

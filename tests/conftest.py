@@ -1,7 +1,8 @@
-"""What every test can ask for: a real Valkey, and a way to wait for something without sleeping blindly."""
+"""What every test can ask for: a real Valkey, a real RabbitMQ, and a way to wait for something without sleeping blindly."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -10,6 +11,8 @@ import pytest
 import redis
 
 from infra.embedded import EmbeddedServer
+from infra.rabbitmq_packages import RabbitMQMissingError
+from infra.rabbitmq_server import RabbitMQServer
 
 T = TypeVar("T")
 
@@ -27,6 +30,26 @@ def redis_url(redis_server: str) -> str:
     with redis.Redis.from_url(redis_server) as connection:
         connection.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
+    """The RabbitMQ that all tests share; who kills it starts it again."""
+    server = RabbitMQServer(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+    except RabbitMQMissingError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(f"NOTHING IS TESTED WITH RABBITMQ: {error}")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq_server: RabbitMQServer) -> str:
+    """The URL of the shared RabbitMQ."""
+    return rabbitmq_server.url
 
 
 @pytest.fixture(scope="session")

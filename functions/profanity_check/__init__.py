@@ -39,6 +39,8 @@ def profanity_check(
     if allow or deny:
         lexicons.append(of_call(tuple(allow), tuple(deny)))
     finds = search.find(text, lexicons)
+    truncated = len(finds) > search.MAX_FINDS
+    del finds[search.MAX_FINDS :]
     masked, end = [], 0
     for found in finds:
         masked += [text[end : found.start], "*" * (found.end - found.start)]
@@ -57,4 +59,5 @@ def profanity_check(
             for found in finds
         ],
         "masked": "".join(masked) + text[end:],
+        "truncated": truncated,
     }

@@ -9,16 +9,38 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# What compatibility decomposition (NFKD) leaves apart: Cyrillic, Greek, Armenian, Cherokee and currency look-alikes.
+# Letter -> what looks like it and is not made of it: Cyrillic, Greek, Armenian, Cherokee, Lisu, phonetic and other signs.
 _LOOK_ALIKES = {
-    pair[0]: pair[1]
-    for pair in (  # noqa: SIM905  # pairs are read more easily than a list of them
-        "аa вb гr еe зe іi кk мm нh оo рp сc тt уy хx ѕs јj һh ԁd ԛq ԝw ьb єe ѵv яr иn цu ԍg үy ғf ԑe "
-        "αa βb εe ηn ιi κk νv οo ρp τt υu χx ωw γy μu ϲc σo нh ϳj "
-        "օo սu ոn հh ցg ѕs զq ՏS ᴑo ꭰd ꭱe ꭲt ꮋh ꭺa ꮯc ꮪs ꮮl ꮶk ꮲp ꭻj ꭼe ꮃw ꮇm "
-        "€e ¢c ¥y £l ßs ×x"
-    ).split()
+    "a": "аɑαᎪꓮ∀Λʌ",
+    "b": "вьƅβᏴꓐъ฿",
+    "c": "сϲςᏟꓚ¢ɔↄ⊂",
+    "d": "ԁժᎠꓓ",
+    "e": "еєэεҽҿᎬꓰ€℮∈",
+    "f": "ғϝքֆꓝ",
+    "g": "ɡԍցᏀꓖ",
+    "h": "һнհիᎻꓧђћ",
+    "i": "іιɩꭵᎥꓲ",
+    "j": "јϳᎫꓙ",
+    "k": "кκĸᏦꓗ",
+    "l": "ӏᏞꓡ£",
+    "m": "мᎷꓟ",
+    "n": "иηոռꓠπп",
+    "o": "оοօᴑꓳσ〇○◯ө",
+    "p": "рρᏢꓑ",
+    "q": "ԛզ",
+    "r": "гᴦяᎡꓣ",
+    "s": "ѕտᏚꓢ§",
+    "t": "тτᎢꓔ†",
+    "u": "υսμцꓴ∪",
+    "v": "νѵᏙꓦ∨√",
+    "w": "ԝѡωшщաᎳꓪ",
+    "x": "хχꓫ×",
+    "y": "уүγყʏᎩꓬ¥",
+    "z": "ᏃꓜʐՀ",
+    "ss": "ß",
+    "!": "¡",
 }
+_READ_AS = {form: letter for letter, signs in _LOOK_ALIKES.items() for sign in signs for form in (sign, sign.lower())}
 # "LATIN LETTER SMALL CAPITAL F", "REGIONAL INDICATOR SYMBOL LETTER F", "LATIN SMALL LETTER F WITH HOOK", … are an f.
 _NAMED_LETTER = re.compile(r"(?:LATIN|REGIONAL|SQUARED|NEGATIVE).*\b(?:LETTER|CAPITAL)(?: \w+)?? ([A-Z])(?: WITH .*)?")
 _ASCII_SPACES = str.maketrans("\t\n\v\f\r\x1c\x1d\x1e\x1f", " " * 9)
@@ -26,14 +48,16 @@ _MAX_REMEMBERED = 20_000
 
 
 def _read(character: str) -> str:
+    if character in _READ_AS:
+        return _READ_AS[character]
     return "".join(map(_read_one, unicodedata.normalize("NFKD", character.casefold())))
 
 
 def _read_one(character: str) -> str:
     if character.isascii():
         return " " if character.isspace() else character.lower()
-    if character in _LOOK_ALIKES:
-        return _LOOK_ALIKES[character]
+    if character in _READ_AS:
+        return _READ_AS[character]
     if match := _NAMED_LETTER.fullmatch(unicodedata.name(character, "")):
         return match[1].lower()
     category = unicodedata.category(character)

@@ -1,8 +1,8 @@
 """Finds the words of a lexicon in a text, plain or disguised. Takes time in proportion to the text's length.
 
 1. Plain text, where nearly everything is: symbols become spaces, and one automaton that knows word edges reads it.
-2. Chunks that are no plain word ("sh1t", "f*ck", "fuuuck", "f u c k", "a$$hole") are read as leet, without their
-   symbols, and with symbols as hidden letters, each run of a letter as one; every find is checked against its word.
+2. Chunks that are no plain word are read in several ways, each run of a letter as one; every find is checked against
+   its word. Equal chunks are read once.
 3. Finds inside an innocent word or phrase are dropped; of overlapping finds the first and longest stays.
 """
 
@@ -13,36 +13,27 @@ import string
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
+from .chunks import Table, chunks, readings
+from .disguises import Disguise, Word
 from .folding import fold, origins
-from .lexicon import Disguise, Lexicon, Word
+from .lexicon import Lexicon
+
+#: Finds that are told; what is beyond is not looked at.
+MAX_FINDS = 10_000
+# Places looked at for one lexicon and way of reading: some of them are dropped later.
+_MAX_CANDIDATES = 2 * MAX_FINDS
 
 _LINE_BREAK = re.compile("\n")
 _REPEATED = re.compile(r"([^\n*-])\1+")
 _NO_LETTER = re.compile(r"[\W_]")
-# Neither one plain word in its punctuation nor free of letters. Possessive, so that no chunk is read over and over.
-_ODD_CHUNK = re.compile(r"(?<!\S)(?![^\w\s@$+|!]*+[^\W\d_]++(?:'[^\W\d_]++)?+[^\w\s@$+|*]*+(?!\S))(?![^\sa-z]*+(?!\S))\S++")
-_STRETCHED = re.compile(r"([^\W\d_])\1(?:\1|([^\W\d_])\2)")
-# Single letters, in some punctuation; a "ß" is folded to "ss".
-_SPACED_OUT = re.compile(r"(?<!\S)[^\w\s]{0,2}\S[^\w\s]{0,2}(?: {1,3}[^\w\s]{0,2}(?:ss|\S)[^\w\s]{0,2}(?!\S)){2,}")
-
-_NOT_LETTERS = "".join(map(chr, range(128))).translate(str.maketrans("", "", string.ascii_letters))
 _NOT_WORDS = "".join(map(chr, range(128))).translate(str.maketrans("", "", string.ascii_letters + string.digits))
 _ASCII_TO_SPACES = str.maketrans(dict.fromkeys(_NOT_WORDS, " "))
-_DIGITS = {ord(digit): letter for digit, letter in zip("0123456789", "oizeasgtbg", strict=True)}
-_DROPPED = dict.fromkeys(map(ord, _NOT_LETTERS.replace("\n", "")))
-_HIDDEN = {ord(symbol): "-" if symbol in "-_.,:;/\\'\"()[]{}<>=" else "*" for symbol in string.punctuation}
-# How an odd chunk may be meant; the fold left no symbols but ASCII ones.
-_READINGS = (
-    {**_DROPPED, **_DIGITS, **{ord(symbol): letter for symbol, letter in zip("@!|$+(", "aiistc", strict=True)}},
-    {**_DROPPED, **_DIGITS},
-    {**_DROPPED, **_DIGITS, **_HIDDEN},
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Find:
+class Find(NamedTuple):
     """A listed word at `text[start:end]`."""
 
     start: int
@@ -50,102 +41,119 @@ class Find:
     word: Word
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(NamedTuple):
     start: int
     stop: int
     count: int
 
 
 def find(text: str, lexicons: Sequence[Lexicon]) -> list[Find]:
-    """Return what the lexicons list, in order, without overlaps."""
+    """Return what the lexicons list, in order, without overlaps; at most one more than `MAX_FINDS`."""
     folded = fold(text)
     words = folded.translate(_ASCII_TO_SPACES) if folded.isascii() else _NO_LETTER.sub(" ", folded)
     padded = f" {words} "
-    chunks = _odd_chunks(folded)
-    candidates = [
-        candidate
-        for lexicon in lexicons
-        for source in (_plain(folded, padded, lexicon), _disguised(folded, chunks, lexicon))
-        for candidate in source
-    ]
+    places: dict[str, list[int]] = {}
+    for place, chunk in chunks(folded, padded):
+        places.setdefault(chunk, []).append(place)
+    candidates = []
+    for lexicon in lexicons:
+        candidates += islice(_plain(folded, padded, lexicon), _MAX_CANDIDATES)
+        if places:
+            candidates += _placed(_disguised(list(places), lexicon), places)
+    if not candidates:
+        return []
     candidates.sort(key=lambda found: (found.start, found.word.severity > 0, -found.end))
-    return list(_settle(text, padded, candidates)) if candidates else []
+    return list(islice(_settle(text, padded, candidates), MAX_FINDS + 1))
 
 
 def _plain(folded: str, padded: str, lexicon: Lexicon) -> Iterator[Find]:
     for last, shape in lexicon.plain.iter(padded):
         start, end = last - shape.size + shape.before, last - shape.after
-        if not (shape.split and "'" in folded[max(0, start - 1) : end]):  # "let's hit", "who're"
-            yield Find(start, end, shape.word)
+        if shape.split and "'" in folded[max(0, start - 1) : end] and (shape.word.severity < 3 or " " in folded[start:end]):
+            continue  # "let's hit", "who're"
+        yield Find(start, end, shape.word)
 
 
-def _odd_chunks(folded: str) -> list[tuple[int, int]]:
-    chunks = [match.span() for match in _ODD_CHUNK.finditer(folded)]
-    chunks += [match.span() for match in _SPACED_OUT.finditer(folded)]
-    end = 0
-    for match in _STRETCHED.finditer(folded):
-        if match.start() >= end:
-            start, end = match.start(), match.end()
-            while start and folded[start - 1].isalpha():
-                start -= 1
-            while end < len(folded) and folded[end].isalpha():
-                end += 1
-            chunks.append((start, end))
-    return chunks
+def _placed(finds: Iterator[tuple[str, Find]], places: dict[str, list[int]]) -> Iterator[Find]:
+    """Put what was found in a chunk at all places of that chunk."""
+    for chunk, (start, end, word) in finds:
+        for place in places[chunk][:_MAX_CANDIDATES]:
+            yield Find(place + start, place + end, word)
 
 
-def _disguised(folded: str, chunks: list[tuple[int, int]], lexicon: Lexicon) -> Iterator[Find]:
-    joined = "\n".join([folded[start:stop] for start, stop in chunks])  # the fold leaves no other line break
-    for table in _READINGS:
-        reading = _REPEATED.sub(r"\1", joined.translate(table))
-        breaks: list[int] = []
-        runs: dict[int, list[_Run]] = {}
-        for last, disguises in lexicon.disguised.iter(reading):
-            breaks = breaks or [-1, *(match.start() for match in _LINE_BREAK.finditer(reading))]
-            number = bisect_left(breaks, last) - 1
-            start, stop = chunks[number]
-            if number not in runs:
-                runs[number] = _runs(folded[start:stop], start, table)
-            end = last - breaks[number]
-            found = runs[number][end - len(disguises[0].runs) : end]
-            for disguise in disguises:
-                if _is_meant(folded, start, stop, found, disguise):
-                    yield Find(found[0].start, found[-1].stop, disguise.word)
+def _disguised(chunks: list[str], lexicon: Lexicon) -> Iterator[tuple[str, Find]]:
+    joined = "\n".join(chunks)  # the fold leaves no other line break
+    for text, table in readings(joined):
+        yield from islice(_read(chunks, text, table, lexicon), _MAX_CANDIDATES)
 
 
-def _runs(chunk: str, start: int, table: dict[int, str | None]) -> list[_Run]:
+def _read(chunks: list[str], text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[str, Find]]:
+    reading = _REPEATED.sub(r"\1", text.translate(table))
+    breaks: list[int] = []
+    starts: list[int] = []
+    known = -1
+    for last, disguises in lexicon.disguised.iter(reading):
+        if not breaks:
+            breaks = [-1, *(match.start() for match in _LINE_BREAK.finditer(reading))]
+            starts = [0, *(match.end() for match in _LINE_BREAK.finditer(text))]
+        number = bisect_left(breaks, last) - 1
+        chunk = chunks[number]
+        if number != known:
+            known, runs = number, _runs(text[starts[number] : starts[number] + len(chunk)], table)
+        end = last - breaks[number]
+        found = runs[end - len(disguises[0].runs) : end]
+        for disguise in disguises:
+            if _is_meant(chunk, found, disguise, table):
+                yield chunk, Find(found[0].start, found[-1].stop, disguise.word)
+                break
+
+
+def _runs(chunk: str, table: Table) -> list[_Run]:
     runs: list[_Run] = []
-    previous = ""
-    for place, character in enumerate(chunk, start):
+    previous, start, stop, count = "", 0, 0, 0
+    for place, character in enumerate(chunk):
         letter = table.get(ord(character), character)
-        if letter and letter == previous and letter not in "*-":
-            runs[-1].stop = place + 1
-            runs[-1].count += 1
-        elif letter:
-            runs.append(_Run(place, place + 1, 1))
-            previous = letter
+        if not letter:
+            continue
+        if letter == previous and letter not in "*-":
+            stop, count = place + 1, count + 1
+        else:
+            if count:
+                runs.append(_Run(start, stop, count))
+            previous, start, stop, count = letter, place, place + 1, 1
+    runs.append(_Run(start, stop, count))
     return runs
 
 
-def _is_meant(folded: str, start: int, stop: int, found: list[_Run], disguise: Disguise) -> bool:
-    """Tell whether a reading of folded[start:stop] is worth believing."""
-    if any(run.count < least for run, least in zip(found, disguise.runs, strict=True)):
-        return False  # "as" is not "ass"
+def _is_meant(chunk: str, found: list[_Run], disguise: Disguise, table: Table) -> bool:
+    """Tell whether a reading of a chunk is worth believing."""
+    size = 0
+    for run, least in zip(found, disguise.runs, strict=True):
+        if run.count < least:
+            return False  # "as" is not "ass"
+        size += run.count
     word, begin, end = disguise.word, found[0].start, found[-1].stop
-    written = folded[begin:end]
-    size = sum(run.count for run in found)
-    if 5 * sum(map(str.isdigit, written)) > 3 * size or (size == 3 and written[-1].isdigit()):
+    written = chunk[begin:end]
+    symbols = [sign for sign in written if not sign.isalnum()]
+    hidden = [sign for sign in symbols if table.get(ord(sign)) in ("*", "-")]
+    if hidden and (" " in written or (len(hidden) > 1 and any(table.get(ord(sign)) not in (*"*-", None) for sign in symbols))):
+        return False  # code
+    digits = sum(map(str.isdigit, written))
+    if 5 * digits > 3 * size or (size == 3 and written[-1].isdigit()):
         return False  # "A55" is a road, "AS5" a flight
-    left, right = _is_edge(folded, begin - 1, -1), _is_edge(folded, end, 1)
+    left, right = _is_edge(chunk, begin - 1, -1), _is_edge(chunk, end, 1)
     if size == end - begin:
         return (word.opens_left or left) and (word.opens_right or right)
+    separators = set(symbols).difference(")]}")
+    if len(separators) > 1 and not separators.isdisjoint("([{<=;?&"):
+        return False  # code: "f(u, c, k)"
     # Letters pulled apart: the word must fill the chunk, or end where the way of pulling apart ends.
-    separators = {character for character in written if not character.isalnum()}
-    article = begin - start == 2 and folded[start] in "ai" and size > 3  # "a d i c k"
+    if size == 3 and (digits or len(separators) > 1):
+        return False
+    article = begin == 2 and chunk[0] in "ai" and size > 3  # "a d i c k"
     spelt = word.opens_left and end - begin >= 2 * size - 1  # a stem, letter by letter: "w t f f u c k"
-    left = begin == start or article or spelt or (left and folded[begin - 1] not in separators)
-    right = end == stop or (right and folded[end] not in separators)
+    left = begin == 0 or article or spelt or (left and chunk[begin - 1] not in separators)
+    right = end == len(chunk) or (right and chunk[end] not in separators)
     return left and (right or word.opens_right)
 
 
@@ -163,8 +171,7 @@ def _is_edge(folded: str, place: int, step: int) -> bool:
 def _settle(text: str, padded: str, candidates: list[Find]) -> Iterator[Find]:
     origin = origins(text)
     cleared = taken = 0
-    for candidate in candidates:
-        word, start, end = candidate.word, candidate.start, candidate.end
+    for start, end, word in candidates:
         if not word.severity:
             if end > cleared:
                 cleared = padded.index(" ", end + 1) - 1 if word.opens_right else end
@@ -193,5 +200,5 @@ def _flag_allows(text: str, found: Find) -> bool:
             return not text[found.start - 1 : found.start] == "-" == text[found.end : found.end + 1]
         case "=":
             lower = unicodedata.normalize("NFC", written.lower())
-            return all(accent in lower for accent in word.accents)
+            return not lower.isalpha() or all(accent in lower for accent in word.accents)
     return True

@@ -38,9 +38,11 @@ class Api:
 
     def __init__(self, url: str | None = None, progress: Progress | None = None) -> None:
         self._progress = progress
-        self.url = url.rstrip("/") if url else Settings.load().base_url
+        settings = Settings.load()
+        self.url = url.rstrip("/") if url else settings.base_url
+        headers = {"Accept": "*/*", **({"Authorization": f"Bearer {settings.key}"} if settings.key else {})}
         try:
-            self._client = httpx.Client(base_url=self.url, timeout=ANSWER_WITHIN_S, headers={"Accept": "*/*"})
+            self._client = httpx.Client(base_url=self.url, timeout=ANSWER_WITHIN_S, headers=headers)
         except (ValueError, httpx.InvalidURL) as error:
             raise UsageError(f"{self.url!r} is no URL ({error}); write it like http://127.0.0.1:8080") from error
 
@@ -59,6 +61,19 @@ class Api:
         """POST a body; see `get`."""
         headers = {"Content-Type": media_type, **_prefer(wait_s), **({"Idempotency-Key": key} if key else {})}
         return self._send("POST", path, content=content, params=query, headers=headers)
+
+    def change(self, method: str, path: str, **query: Any) -> httpx.Response:
+        """POST or DELETE without a body; see `get`."""
+        return self._send(method, path, params={k: v for k, v in query.items() if v is not None})
+
+    def delete(self, path: str, **query: str) -> httpx.Response:
+        """DELETE a path; see `get`."""
+        return self._send("DELETE", path, params=query)
+
+    def send_stream(self, path: str, content: bytes, query: dict[str, str], headers: dict[str, str], idle_s: float) -> Any:
+        """POST a body and read the answer as it comes, as a context manager; `idle_s` bounds the silence in it."""
+        timeout = httpx.Timeout(ANSWER_WITHIN_S, read=idle_s)
+        return self._client.stream("POST", path, content=content, params=query, headers=headers, timeout=timeout)
 
     def stream(self, path: str, last_id: str | None, idle_s: float | None) -> Any:
         """GET a stream of events, as a context manager; `idle_s` bounds the silence between two of them."""
@@ -89,7 +104,7 @@ def problem(response: httpx.Response) -> OnCueError:
         document = response.json()
         words = document.get("detail") or document["title"]
         for each in document.get("errors") or ():
-            words += f"\n  {each.get('pointer') or '#'}: {each.get('detail', '')}"
+            words += f"\n  {each.get('pointer') or '#'}: {each.get('message', '')}"
     except (ValueError, KeyError, AttributeError):
         words = f"the API answered {response.status_code} {response.reason_phrase}"
     return UsageError(words) if response.is_client_error else FailedError(words)

@@ -1,10 +1,12 @@
-"""`oncue list`, `oncue invocations` and `oncue logs`."""
+"""`oncue list`, `invocations`, `logs`, `audit` and `openapi`."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -68,6 +70,39 @@ def show_invocations(
         ),
     )
     return None
+
+
+def show_audit(url: str | None, *, limit: int, as_json: bool) -> None:
+    """Print the audit, the newest first, following the API's pages up to `limit`."""
+    api, entries, cursor = Api(url), list[dict[str, Any]](), None
+    while len(entries) < limit:
+        page = api.get("/v1/audit", limit=min(limit - len(entries), 500), cursor=cursor).json()
+        entries += page["entries"]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    if as_json:
+        return print_json({"entries": entries, "next": cursor})
+    print_table(
+        ("TIME", "WHO", "KEY", "REQUEST", "DECISION", "REQUEST ID"),
+        (
+            (
+                *(e["at"], e["who"] or e["address"], e["key"], f"{e['method']} {e['route']}"),
+                *(f"{e['decision']} {e['status']}", e["request_id"]),
+            )
+            for e in entries
+        ),
+    )
+    return None
+
+
+def show_openapi(url: str | None, output: Path | None) -> None:
+    """Print the OpenAPI document, or write it to a file."""
+    text = json.dumps(Api(url).get("/openapi.json").json(), indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text)
 
 
 def error_words(invocation: dict[str, Any]) -> str | None:

@@ -15,9 +15,10 @@ from rich.text import Text
 STATUS_STYLES = {"succeeded": "green", "failed": "red", "retrying": "yellow", "running": "cyan", "cancelled": "dim"}
 
 
-def console() -> Console:
-    """Return the console of stdout; a file or a pipe gets lines as long as they are."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 1000)
+def console(*, stderr: bool = False) -> Console:
+    """Return the console of stdout, or of stderr; a file or a pipe gets lines as long as they are."""
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(highlight=False, stderr=stderr, soft_wrap=not is_terminal, width=None if is_terminal else 1000)
 
 
 def print_json(document: Any) -> None:

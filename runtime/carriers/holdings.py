@@ -48,8 +48,17 @@ class Holdings:
                 self._waiting.update((claim.id, claim) for claim in claims)
             return not self._stopped
 
+    def forget(self, claim: Claim) -> bool:
+        """Let go of a claim that has not started and is another worker's by now; False when it has started."""
+        with self._changed:
+            if self._waiting.get(claim.id) is not claim:
+                return False
+            del self._waiting[claim.id]
+            self._changed.notify()
+            return True
+
     def start(self, claim: Claim) -> bool:
-        """Note that a claim starts to run; False when it was handed back meanwhile."""
+        """Note that a claim starts to run; False when it was handed back or forgotten meanwhile."""
         with self._changed:
             if self._waiting.get(claim.id) is not claim:
                 return False

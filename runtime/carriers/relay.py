@@ -102,7 +102,7 @@ class Relay:
         function = self._catalog().functions.get(follow_up["function"])
         if function is None:
             raise UndeliverableError(f"{parent} invoked {follow_up['function']!r}, which is not deployed")
-        event = Event(entry, source, "oncue.invoke", datetime.now(UTC), follow_up["data"])
+        event = Event(entry, source, follow_up.get("type", "oncue.invoke"), datetime.now(UTC), follow_up["data"])
         queue = function.manifest.options.queue
         self._outbox.accept(
             [
@@ -110,7 +110,7 @@ class Relay:
                     id=new_id(queue),
                     queue=queue,
                     function=function.name,
-                    version=function.version,
+                    version=function.version_for(entry),
                     event=_JSON(event.document()),
                     dedupe=hashlib.sha256(f"follow-up\0{self._queue}\0{entry}".encode()).hexdigest(),
                     delay_s=follow_up.get("delay_s", 0.0),

@@ -48,7 +48,7 @@ def part_failed(claim: Claim, ending: Ending) -> Part | None:
     unknown = named - {message["id"] for message in messages}
     if unknown:
         # Which message was meant nobody knows: none may count as done.
-        return Part(_failure(f"the handler says that {sorted(unknown)[0]!r} failed, which is no message of this batch"))
+        return Part(_failure(f"the handler says that {min(unknown)!r} failed, which is no message of this batch"))
     if len(failed) == len(messages):
         return Part(_failure(f"all {len(messages)} messages failed: {', '.join(m['id'] for m in messages[:5])}"))
     return Part(data={"messages": failed})

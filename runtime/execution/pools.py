@@ -14,6 +14,8 @@ class Pools:
     def __init__(self, make: Callable[[str], ChildPool]) -> None:
         self._make = make
         self._lock = threading.Lock()
+        #: one for each version whose pool is being made: an environment may have to be installed for it
+        self._making: dict[str, threading.Lock] = {}
         self._pools: dict[str, ChildPool] = {}
 
     def get(self, version: str) -> ChildPool:
@@ -21,6 +23,8 @@ class Pools:
         pool = self._pools.get(version)
         if pool is None:
             with self._lock:
+                making = self._making.setdefault(version, threading.Lock())
+            with making:
                 pool = self._pools.get(version)
                 if pool is None:
                     pool = self._pools[version] = self._make(version)

@@ -15,6 +15,9 @@ from runtime.execution.pool import Call, ChildPool, Failure
 
 SMOKE_FILE = "events/smoke.json"
 
+#: How a pool begins to tell of it.
+_TOLD = "the folder cannot be started: "
+
 
 def rehearse(
     place: Path, manifest: Manifest, *, python: str, state_dir: Path, secret: Callable[[str], str | None], smoke: bool
@@ -29,7 +32,7 @@ def rehearse(
     try:
         failure = pool.warm()
         if failure is not None:
-            return Problem(folder=manifest.folder, reason=f"its child does not start: {failure.message}")
+            return Problem(folder=manifest.folder, reason=f"its child does not start: {failure.message.removeprefix(_TOLD)}")
         return _smoke(pool, place, manifest) if smoke else None
     finally:
         pool.close()

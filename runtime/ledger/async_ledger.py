@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 import redis.asyncio
 
+from runtime.ledger.cursors import read_cursor, write_cursor
 from runtime.ledger.intake import Intake
 from runtime.ledger.keys import QUEUES, QueueKeys, queue_of
 from runtime.ledger.news import News
@@ -57,6 +56,8 @@ class AsyncLedger:
         )
         self.news = News(self._listener)
         self.accept = self._intake.accept
+        #: (function, outcome) -> how many acceptances of this process ended so
+        self.accepts = self._intake.accepts
 
     async def start(self) -> None:
         """Begin to listen for changes."""
@@ -137,7 +138,7 @@ class AsyncLedger:
         Raises:
             ValueError: the cursor is none of ours.
         """
-        position = _read_cursor(cursor) if cursor else None
+        position = read_cursor(cursor) if cursor else None
         candidates: list[tuple[int, str, str]] = []
         looked = SCAN_LIMIT if status else limit + 1
         for queue in await self.queues():
@@ -164,11 +165,11 @@ class AsyncLedger:
                 strict=True,
             ):
                 if len(found) == limit:
-                    return Page(found, _write_cursor(last))
+                    return Page(found, write_cursor(last))
                 last = (accepted_ms, invocation_id)
                 if record is not None and (status is None or record.status == status):
                     found.append(record)
-        return Page(found, _write_cursor(last) if len(candidates) > looked else None)
+        return Page(found, write_cursor(last) if len(candidates) > looked else None)
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many attempts of each function ended how: {"thumbnail": {"succeeded": 12, "failed": 1}}."""
@@ -202,16 +203,3 @@ class AsyncLedger:
 
 def _pairs(reply: list[bytes]) -> dict[bytes, bytes]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
-
-
-def _write_cursor(position: tuple[int, str] | None) -> str | None:
-    if position is None:
-        return None
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=tuple[int, str])
-    except ValueError as error:
-        raise ValueError(f"{cursor!r} is no cursor of this list; leave it out to start anew") from error

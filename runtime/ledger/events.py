@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from runtime.ledger.async_ledger import AsyncLedger
+from runtime.ledger.cursors import read_cursor, write_cursor
 from runtime.ledger.keys import EVENTS, QueueKeys, new_id
 from runtime.ledger.records import Acceptance, msgpack_text
 
@@ -121,12 +122,25 @@ class Events:
             answers=msgspec.json.decode(answers, type=list[Answer]),
         )
 
-    async def newest(self, *, before_ms: int | None = None, limit: int = 50) -> list[EventRecord]:
-        """Return events, newest first; `before_ms` pages on."""
-        highest = "+inf" if before_ms is None else f"({before_ms}"
-        keys = await self._ledger.reads.do("ZRANGE", self._keys.index(), highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit)
-        records = [await self.get(key.decode()) for key in keys]
-        return [record for record in records if record is not None]
+    async def newest(self, *, cursor: str | None = None, limit: int = 50) -> tuple[list[EventRecord], str | None]:
+        """Return a page of events, newest first, and the cursor of the next one.
+
+        Raises:
+            ValueError: the cursor is none of ours.
+        """
+        index, reads = self._keys.index(), self._ledger.reads
+        highest, keys = "+inf", list[str]()
+        if cursor is not None:
+            published_ms, last = read_cursor(cursor)
+            # All of one batch share a millisecond: what is left of that one comes first.
+            same = await reads.do("ZRANGE", index, published_ms, published_ms, "BYSCORE", "REV")
+            keys = [key for key in (member.decode() for member in same) if key < last]
+            highest = f"({published_ms}"
+        below = await reads.do("ZRANGE", index, highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + 1)
+        keys += [member.decode() for member in below]
+        records = [record for key in keys[:limit] if (record := await self.get(key)) is not None]
+        following = (records[-1].published_ms, records[-1].key) if len(keys) > limit and records else None
+        return records, write_cursor(following)
 
 
 def publish_arguments(occurrences: Sequence[Occurrence]) -> list[Any]:

@@ -7,6 +7,8 @@ flight becomes the next single write. Each caller waits for the reply of its own
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,9 @@ from runtime.ledger.wire import AsyncWire, LedgerUnavailableError, raise_errors
 #: Bounds of one write: Redis serves nobody else while it runs.
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 8 * 2**20
+
+#: Seconds within which a write over a connection that has died fails.
+AT_ONCE_S = 1.0
 
 #: Bounds of an index, per queue and per function.
 INDEX_ENTRIES = 100_000
@@ -39,6 +44,8 @@ class Intake:
     def __init__(self, url: str) -> None:
         self._url = url
         self._lanes: dict[str, _Lane] = {}
+        #: (function, outcome) -> how many acceptances ended so
+        self.accepts: Counter[tuple[str, str]] = Counter()
 
     def accept(self, acceptance: Acceptance) -> asyncio.Future[Accepted]:
         """Write an acceptance with the next batch. The future ends when Redis has answered (and, with
@@ -71,23 +78,32 @@ class Intake:
                 try:
                     replies = await self._send(queue, lane, [packed for packed, _, _ in batch])
                 except Exception as error:  # noqa: BLE001  # whatever it was, each caller must hear of it
+                    if isinstance(error, LedgerUnavailableError):
+                        # Redis is away for those behind them, too: a write each would have them wait in line for nothing.
+                        batch += lane.pending
+                        lane.pending.clear()
                     for _, _, answer in batch:
                         if not answer.done():
                             answer.set_exception(error)
                     continue
                 for (_, acceptance, answer), reply in zip(batch, replies, strict=True):
+                    accepted = Accepted(acceptance.id, "new") if reply == 1 else _read(reply)
+                    self.accepts[acceptance.function, accepted.outcome] += 1
                     if not answer.done():
-                        answer.set_result(Accepted(acceptance.id, "new") if reply == 1 else _read(reply))
+                        answer.set_result(accepted)
         finally:
             lane.writer = None
 
     async def _send(self, queue: str, lane: _Lane, packed: list[bytes]) -> list[object]:
         arguments = [INDEX_ENTRIES, INDEX_TTL_S * 1000, *packed]
         base = QueueKeys(queue).base
+        began = time.monotonic()
         try:
             return await self._run(queue, lane, base, arguments)
         except LedgerUnavailableError:
-            # An idle connection may have died unseen. Ids make the script safe to run again.
+            # An idle connection may have died unseen, which shows at once. Ids make the script safe to run again.
+            if time.monotonic() - began > AT_ONCE_S:
+                raise
             return await self._run(queue, lane, base, arguments)
 
     async def _run(self, queue: str, lane: _Lane, base: str, arguments: list[object]) -> list[object]:

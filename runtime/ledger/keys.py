@@ -14,12 +14,20 @@ oncue:{media}:dead           zset     id by failed ms
 oncue:{media}:outbox         stream   entries {parent, follow_up} or {event}: what is still to be invoked; group "relay"
 oncue:{events}:event:<key>   hash     an event by name: type, document, blob, owed, answers, published_ms
 oncue:{events}:index         zset     event key by published ms; capped
+oncue:{media}:leases         zset     id by ms: the lease of what another carrier delivered; what it has yet to deliver
 oncue:{media}:parked         stream   entries {entry, fields, reason}: what was no invocation; capped
 oncue:{media}:stats          hash     "<function> <outcome>" -> count
 oncue:{media}:news           channel  ids of watched invocations that changed
 oncue:{media}:orders         channel  ids of running invocations to cancel
 oncue:queues                 set      names of the queues in use
-oncue:folders, oncue:version:<digest>, oncue:deployed     the registry (runtime/versions/registry.py)
+oncue:{media}:callbacks      zset     id by due ms: whose end is still to be told to a callback URL
+oncue:{edge}:rate:<digest>   string   when a caller's bucket of requests is full again (take.lua)
+oncue:{edge}:audit           stream   entries {entry}: lines of who asked for what, and how it ended; capped
+oncue:keys                   hash     API keys by id; oncue:keys:changed is their channel
+oncue:{media}:versions       hash     "<version> <outcome>" -> count
+oncue:folders, oncue:version:<digest>, oncue:archive:<digest>, oncue:lock:<digest>, oncue:versions:<folder>,
+oncue:history:<folder>, oncue:synced:<digest>, oncue:warmed:<digest>, oncue:deployed, oncue:announced
+                             what is deployed (runtime/versions/registry.py)
 """
 
 from __future__ import annotations
@@ -36,12 +44,25 @@ QUEUES = "oncue:queues"
 FOLDERS = "oncue:folders"
 DEPLOYED = "oncue:deployed"
 
+#: Tells workers of a version that is about to be served.
+ANNOUNCED = "oncue:announced"
+
 #: The consumer group of every queue's stream, and of every outbox.
 GROUP = "workers"
 RELAY_GROUP = "relay"
 
 #: Where events by name are kept: beside the queues, under a hash tag of their own.
 EVENTS = "events"
+
+#: Where the HTTP edge keeps what it counts and notes, likewise.
+EDGE = "edge"
+
+#: API keys by id, and the channel that tells of changes.
+API_KEYS = "oncue:keys"
+API_KEYS_CHANGED = "oncue:keys:changed"
+
+#: Published on a queue's news channel, in place of an id, when an end is to be told to a callback URL.
+CALLBACKS = "callbacks"
 
 #: Matches the news channels of all queues.
 NEWS_PATTERN = "oncue:{*}:news"
@@ -56,6 +77,31 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 def version_key(version: str) -> str:
     """Return the key that holds a version's manifest."""
     return f"oncue:version:{version}"
+
+
+def archive_key(version: str) -> str:
+    """Return the key that holds a version's files as an archive, when they are small enough for Redis."""
+    return f"oncue:archive:{version}"
+
+
+def lock_key(version: str) -> str:
+    """Return the key that holds the pinned requirements of a version, when it has any of its own."""
+    return f"oncue:lock:{version}"
+
+
+def versions_key(folder: str) -> str:
+    """Return the key of a folder's versions by the time each was last live, ms."""
+    return f"oncue:versions:{folder}"
+
+
+def warmed_key(version: str) -> str:
+    """Return the key of a list with one element for each worker that has a warm child of a version."""
+    return f"oncue:warmed:{version}"
+
+
+def history_key(folder: str) -> str:
+    """Return the key of the list of what was done to a folder, newest first."""
+    return f"oncue:history:{folder}"
 
 
 def new_id(queue: str) -> str:
@@ -97,6 +143,10 @@ class QueueKeys:
         return f"{self.base}:dead"
 
     @property
+    def leases(self) -> str:
+        return f"{self.base}:leases"
+
+    @property
     def outbox(self) -> str:
         return f"{self.base}:outbox"
 
@@ -105,8 +155,20 @@ class QueueKeys:
         return f"{self.base}:parked"
 
     @property
+    def callbacks(self) -> str:
+        return f"{self.base}:callbacks"
+
+    @property
+    def audit(self) -> str:
+        return f"{self.base}:audit"
+
+    @property
     def stats(self) -> str:
         return f"{self.base}:stats"
+
+    @property
+    def versions(self) -> str:
+        return f"{self.base}:versions"
 
     def record(self, invocation_id: str) -> str:
         return f"{self.base}:inv:{invocation_id}"

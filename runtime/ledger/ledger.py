@@ -6,11 +6,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import redis
 
 from runtime.ledger.keys import GROUP, QUEUES, QueueKeys
 from runtime.ledger.records import Claim, Verdict
-from runtime.ledger.wire import Wire, raise_errors
+from runtime.ledger.wire import Command, Wire, raise_errors
 
 #: Seconds a claim holds without renewal.
 LEASE_S = 5.0
@@ -20,7 +21,15 @@ RETENTION_S = 30 * 86400.0
 MAX_DEATHS = 3
 MAX_LOST = 10
 
-#: A stream entry and the invocation id it names, as delivered ("" when it names none).
+#: Seconds after which a message that another carrier confirmed, and nobody has claimed, is sent again: that carrier may
+#: have lost it (a purged queue, a lost disk). A copy too many is dropped at the claim.
+RESEND_S = 3600.0
+
+#: Entries kept of what was no invocation, and characters of each of their fields.
+PARKED_ENTRIES = 1_000
+PARKED_CHARS = 200
+
+#: A stream entry and the invocation id it names, as delivered ("" when it names none, or when another carrier delivered).
 Delivery = tuple[str, str]
 
 
@@ -61,7 +70,10 @@ class Ledger:
     def deliveries(self, queue: str, consumer: str, *, count: int, block_s: float) -> list[Delivery]:
         """Wait up to `block_s` seconds for entries that no consumer has seen, and return at most `count`."""
         command = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "BLOCK", int(block_s * 1000), "STREAMS")
-        (reply,) = self._wire.send((*command, QueueKeys(queue).stream, ">"))
+        return self._delivered(queue, (*command, QueueKeys(queue).stream, ">"))
+
+    def _delivered(self, queue: str, command: Command) -> list[Delivery]:
+        (reply,) = self._wire.send(command)
         if isinstance(reply, redis.ResponseError) and "NOGROUP" in str(reply):
             self.declare(queue)  # the data was flushed under us
             return []
@@ -124,7 +136,7 @@ class Ledger:
 
     def renew(self, queue: str, consumer: str, claims: Sequence[Claim]) -> list[tuple[Claim, str]]:
         """Renew leases; return what must be let go, and why: "stale" or "cancel"."""
-        arguments: list[Any] = [consumer]
+        arguments: list[Any] = [consumer, int(self.lease_s * 1000)]
         for claim in claims:
             arguments += (claim.id, claim.fence, claim.entry)
         (gone,) = self._wire.run("renew", QueueKeys(queue).base, [arguments])
@@ -150,15 +162,43 @@ class Ledger:
         (kept,) = self._wire.run("output", QueueKeys(claim.queue).base, [arguments])
         return bool(kept)
 
-    def promote(self, queue: str, *, most: int = 500) -> tuple[int, float | None]:
-        """Queue what is due; return how many, and the seconds until the next one (None: none waits)."""
-        ((moved, next_ms),) = self._wire.run("promote", QueueKeys(queue).base, [[most]])
+    def promote(self, queue: str, *, most: int = 500, recover: bool = True) -> tuple[int, float | None]:
+        """Queue what is due; return how many, and the seconds until the next one (None: none waits).
+
+        With `recover`, queue also what has lost its worker where another carrier than Redis delivered it.
+        """
+        arguments = (most, most if recover else 0, MAX_LOST, int(self.retention_s * 1000))
+        ((moved, next_ms),) = self._wire.run("promote", QueueKeys(queue).base, [arguments])
         return moved, None if next_ms < 0 else next_ms / 1000
 
     def await_wake(self, queue: str, timeout_s: float) -> None:
         """Return when the waiting set has a new earliest member, or after `timeout_s` seconds."""
         (reply,) = self._wire.send(("BLPOP", QueueKeys(queue).wake, max(0.001, timeout_s)))
         raise_errors([reply])
+
+    def unsent(self, queue: str, consumer: str, *, count: int) -> list[Delivery]:
+        """Take over entries that a publisher has read, and not removed within a lease."""
+        arguments = (consumer, int(self.lease_s * 1000), count, MAX_LOST, int(self.retention_s * 1000))
+        (rows,) = self._wire.run("unsent", QueueKeys(queue).base, [arguments])
+        return [(entry.decode(), invocation_id.decode(errors="replace")) for entry, invocation_id in rows]
+
+    def own_unsent(self, queue: str, consumer: str, *, count: int) -> list[Delivery]:
+        """Return entries that this publisher itself has read, and not removed."""
+        command = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "STREAMS", QueueKeys(queue).stream, "0")
+        return self._delivered(queue, command)
+
+    def sent(self, queue: str, deliveries: Sequence[Delivery]) -> None:
+        """Remove entries whose messages another carrier has confirmed."""
+        arguments: list[Any] = [int(RESEND_S * 1000)]
+        for entry, invocation_id in deliveries:
+            arguments += (entry, invocation_id)
+        self._wire.run("sent", QueueKeys(queue).base, [arguments])
+
+    def park(self, queue: str, fields: dict[str, str], reason: str) -> None:
+        """Put something that another carrier brought, and that is no invocation, aside for people to look at."""
+        words = [word[:PARKED_CHARS] for pair in fields.items() for word in pair]
+        aside = ("entry", "", "fields", msgspec.json.encode(words), "reason", reason)
+        raise_errors(self._wire.send(("XADD", QueueKeys(queue).parked, "MAXLEN", "~", PARKED_ENTRIES, "*", *aside)))
 
     def forget_consumer(self, queue: str, consumer: str) -> None:
         """Remove a consumer that holds nothing from the group."""

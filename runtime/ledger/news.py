@@ -14,6 +14,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from runtime.ledger.keys import NEWS_PATTERN
+from runtime.ledger.wire import LOST
 
 
 class News:
@@ -62,7 +63,7 @@ class News:
                                 bell.set()
                         elif message["type"] == "psubscribe":
                             self._ring_all()
-            except (RedisError, OSError):
+            except (RedisError, *LOST):
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 2.0)
 

@@ -25,6 +25,9 @@ REPLY_TIMEOUT_S = 10.0
 
 Command = Sequence[str | bytes | int | float]
 
+#: What a lost connection raises; RuntimeError is uvloop's, for a write to a connection that was reset a moment ago.
+LOST = (redis.ConnectionError, redis.TimeoutError, OSError, RuntimeError)
+
 
 class LedgerUnavailableError(OnCueError):
     """Redis cannot be reached, or refuses to write (out of memory, read-only, loading). Safe to try again."""
@@ -40,7 +43,7 @@ def unavailable(error: Exception) -> LedgerUnavailableError | None:
         return LedgerUnavailableError(f"Redis is away: {error}")
     text = str(error)
     # Scripts carry the code of the command that failed inside their own message.
-    if isinstance(error, redis.RedisError) and any(text.startswith(code) or f" {code} " in text for code in _NOT_NOW):
+    if isinstance(error, redis.RedisError) and any(f" {code} " in f" {text}" for code in _NOT_NOW):
         return LedgerUnavailableError(f"Redis refuses to write: {text.splitlines()[0]}")
     if isinstance(error, redis.OutOfMemoryError | redis.ReadOnlyError | redis.BusyLoadingError):
         return LedgerUnavailableError(f"Redis refuses to write: {text.splitlines()[0] if text else type(error).__name__}")
@@ -139,7 +142,7 @@ class AsyncWire:
         """As `Wire.send`."""
         try:
             if self._connection is None:
-                connection = self._pool.make_connection()
+                connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
                 await connection.connect()
                 self._connection = connection
             connection = self._connection
@@ -148,7 +151,7 @@ class AsyncWire:
         except BaseException as error:
             # A cancelled read leaves replies on the wire: the connection cannot be used again.
             await self.close()
-            if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError):
+            if isinstance(error, LOST):
                 raise LedgerUnavailableError(f"Redis is away: {error}") from error
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,16 @@ from typing import Any
 from runtime.authoring.errors import DeclarationError
 from runtime.authoring.manifest import FunctionManifest, Manifest, Problem
 from runtime.authoring.triggers import EventTrigger, HttpTrigger
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version that gets a share of a folder's new invocations, until it is promoted or rolled back."""
+
+    version: str
+    manifest: Manifest
+    #: its share, 1 to 99
+    percent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,10 @@ class Deployed:
     #: ms since 1970, on the host that deployed
     deployed_ms: int
     who: str = ""
+    #: the git commit it was deployed from, and whether the folder differed from it
+    commit: str = ""
+    dirty: bool = False
+    candidate: Candidate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +45,23 @@ class Function:
     folder: str
     version: str
     manifest: FunctionManifest
+    #: the version of the folder's candidate, when that has the function too, and its share in percent
+    candidate: str | None = None
+    percent: int = 0
 
     @property
     def name(self) -> str:
         return self.manifest.name
+
+    def version_for(self, key: str) -> str:
+        """Return the version that runs an invocation: for one key always the same, as long as the shares stay.
+
+        `key` is the idempotency key, or the event's id. A key that the candidate has keeps it when its share grows.
+        """
+        if self.candidate is None:
+            return self.version
+        place = int.from_bytes(hashlib.sha256(f"{self.folder}\0{key}".encode()).digest()[:4]) % 100
+        return self.candidate if place < self.percent else self.version
 
 
 @dataclass(frozen=True)
@@ -48,7 +76,7 @@ class Catalog:
     def functions(self) -> dict[str, Function]:
         """Every function by name, in order of name."""
         found = {
-            function.name: Function(deployed.folder, deployed.version, function)
+            function.name: _function(deployed, function)
             for deployed in self.folders.values()
             for function in deployed.manifest.functions
         }
@@ -91,6 +119,13 @@ class Catalog:
                             **at,
                         )
                     routes[key] = (trigger.path, place)
+
+
+def _function(deployed: Deployed, function: FunctionManifest) -> Function:
+    candidate = deployed.candidate
+    if candidate is None or all(each.name != function.name for each in candidate.manifest.functions):
+        return Function(deployed.folder, deployed.version, function)
+    return Function(deployed.folder, deployed.version, function, candidate.version, candidate.percent)
 
 
 def shape(path: str) -> str:

@@ -1,167 +1,298 @@
-"""Deploys folders: pack, inspect, store, check for clashes, switch. A folder that fails a step changes nothing."""
+"""Deploys folders: pack → install → inspect → plan → store → warm → smoke → switch, and back.
+
+A folder that fails a step changes nothing: the pointer of what is served is the last thing that is written, at once.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from runtime.authoring.errors import DeclarationError
-from runtime.authoring.inspection import inspect
+from runtime.authoring.errors import DeclarationError, OnCueError
 from runtime.authoring.manifest import Manifest, Problem
-from runtime.versions.catalog import Catalog, Deployed
-from runtime.versions.pack import Pack, pack
+from runtime.ledger.backlog import Backlog
+from runtime.versions.adopting import Adoption, find
+from runtime.versions.catalog import Candidate, Deployed
+from runtime.versions.collecting import Collector
+from runtime.versions.environments import Environments
+from runtime.versions.history import Action, Origin
+from runtime.versions.pack import Pack
+from runtime.versions.plan import Files, Plan, clashes, compare, missing_secrets
 from runtime.versions.registry import Registry
+from runtime.versions.staging import Progress, Staged, Staging
+from runtime.versions.store import VersionStore
+from runtime.versions.syncing import WARM_WITHIN_S, Change, Syncer, SyncReport
+from runtime.versions.unpacked import Versions
 
-#: Inspections at one time, each a process of its own.
-INSPECTIONS = 2
+__all__ = ["Change", "Deployer", "RefusedError", "Report", "SyncReport", "Versions", "Wishes"]
+
+#: Starts a child of a staged version, and runs its smoke events if asked; returns why it cannot serve, or None.
+Rehearse = Callable[[Staged, bool], Problem | None]
+
+Reason = Literal["broken-folder", "clash", "missing-secrets", "not-warm", "unknown-folder", "unknown-version", "invalid-wish"]
+
+
+class RefusedError(OnCueError):
+    """A deploy, a rollback or the like that cannot be done; nothing has changed."""
+
+    def __init__(self, code: Reason, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.code = code
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One folder that is served differently from now on: the new version, or None when it is gone."""
+class Wishes:
+    """How a folder is to be deployed."""
 
-    folder: str
-    deployed: Deployed | None
+    #: change nothing, and tell what would change
+    plan_only: bool = False
+    #: run the folder's smoke events before the switch
+    smoke: bool = False
+    #: have what waits on the folder's other versions run on this one, where its data fits
+    adopt: bool = False
+    #: deploy although a secret has no value
+    allow_missing_secrets: bool = False
+    #: give it this share of new invocations, 1 to 99; None: all
+    percent: int | None = None
+
+
+AS_USUAL = Wishes()
 
 
 @dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What one look at a folder of folders brought."""
+class Report:
+    """What a deploy did, or would do."""
 
-    changes: list[Change] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
-class Versions:
-    """The versions unpacked on this host, below `<data>/versions`, and the folders' own state."""
-
-    def __init__(self, data: Path) -> None:
-        self._root = data.absolute() / "versions"
-        self._states = data.absolute() / "state"
-
-    def path(self, version: str) -> Path:
-        """Return where a version's files are."""
-        return self._root / version
-
-    def state(self, folder: str) -> Path:
-        """Return the writable folder that a function folder keeps across versions."""
-        return self._states / folder
-
-    def store(self, packed: Pack) -> Path:
-        """Unpack a version unless it is there, and return its place."""
-        target = self.path(packed.version)
-        if not target.is_dir():
-            self._root.mkdir(parents=True, exist_ok=True)
-            packed.unpack(target)
-        return target
+    plan: Plan
+    #: False when this version was served already, or only the plan was wanted
+    changed: bool
+    percent: int | None = None
+    #: how many waiting invocations were moved, and (id, reason) of those that do not fit
+    adopted: int = 0
+    misfits: tuple[tuple[str, str], ...] = ()
 
 
 class Deployer:
-    """Deploys from this host's disk."""
+    """Deploys and rolls back from this host. Blocking; safe to share between threads, and to run on many hosts."""
 
-    def __init__(self, registry: Registry, versions: Versions) -> None:
-        self._registry = registry
-        self._versions = versions
+    def __init__(
+        self,
+        registry: Registry,
+        versions: Versions,
+        *,
+        store: VersionStore | None = None,
+        environments: Environments | None = None,
+        backlog: Backlog | None = None,
+        collector: Collector | None = None,
+        rehearse: Rehearse = lambda _staged, _smoke: None,
+        secret: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        self.registry = registry
+        self.versions = versions
+        self.backlog = backlog
+        self._store = store
+        self._collector = collector
+        self._rehearse = rehearse
+        self._secret = secret
+        self._staging = Staging(registry, versions, environments)
+        self._syncer = Syncer(registry, versions, self._staging, store)
 
-    def sync(self, root: Path, *, progress: Callable[[str], None] = lambda _: None) -> SyncReport:
-        """Serve every folder below `root` as it is on disk, and none that has vanished from it.
+    def sync(self, root: Path, *, only: Collection[str] = (), progress: Callable[[str], None] = lambda _: None) -> SyncReport:
+        """Serve every folder below `root` as it is on disk, and none that has vanished from it; see `Syncer.sync`."""
+        return self._syncer.sync(root, only=only, progress=progress)
 
-        A broken folder is quarantined with its problem; what it served before goes on.
+    def deploy(self, packed: Pack, origin: Origin, wishes: Wishes = AS_USUAL, progress: Progress = lambda _: None) -> Report:
+        """Serve a pack from now on, or tell what that would change.
+
+        Raises:
+            RefusedError: a step failed, and nothing has changed.
         """
-        who = f"folder {root.absolute()}"
-        catalog = self._registry.catalog()
-        known = {problem.folder: problem for problem in catalog.problems}
-        inspected = self._inspect_changed(_folders(root), catalog, known, progress)
-        report = SyncReport()
-        present = {entry.name for entry in _entries(root)}
-        for name in sorted({*catalog.folders, *known} - present):
-            deployed = catalog.folders.get(name)
-            if deployed is None or deployed.who == who:
-                self._registry.drop(name)
-                report.changes.append(Change(name, None))
-        serving = {
-            name: deployed
-            for name, deployed in catalog.folders.items()
-            if (name in present or deployed.who != who) and not isinstance(inspected.get(name), Deployed)
-        }
-        strays = [
-            Problem(
-                folder=entry.name,
-                reason=f"{entry.name} is a file; a function lives in a folder of its own: {entry.stem}/__init__.py",
-            )
-            for entry in _entries(root)
-            if entry.is_file()
-        ]
-        for outcome in (*strays, *(inspected[name] for name in sorted(inspected))):
-            if isinstance(outcome, Deployed):
-                try:
-                    Catalog(serving).check(outcome.manifest)
-                except DeclarationError as error:
-                    outcome = Problem(
-                        folder=outcome.folder, file=error.file, line=error.line, reason=error.message
-                    )  # it became one
-                    before = catalog.folders.get(outcome.folder)
-                    if before is not None:
-                        serving[outcome.folder] = before
-            if isinstance(outcome, Problem):
-                report.problems.append(outcome)
-                if known.get(outcome.folder) != outcome:
-                    self._registry.quarantine(outcome)
-                continue
-            serving[outcome.folder] = outcome
-            before = catalog.folders.get(outcome.folder)
-            if before is None or before.version != outcome.version or outcome.folder in known:
-                self._registry.switch(outcome)
-                report.changes.append(Change(outcome.folder, outcome))
-        return report
+        self._check(wishes, packed.folder)
+        progress("pack")
+        staged = self._staging.stage(packed, progress)
+        if isinstance(staged, Problem):
+            raise RefusedError("broken-folder", staged)
+        catalog = self.registry.catalog()
+        current = catalog.folders.get(packed.folder)
+        plan = self._plan(staged, current)
+        if wishes.plan_only:
+            return Report(plan, changed=False, percent=wishes.percent)
+        self._check_plan(plan, wishes)
+        if wishes.percent is not None and current is None:
+            raise _refused("invalid-wish", packed.folder, "nothing is deployed to share with; leave --percent out")
+        is_known = all(problem.folder != packed.folder for problem in catalog.problems)
+        if current is not None and current.version == staged.version and current.candidate is None and is_known:
+            return Report(plan, changed=False)
+        if self._store is not None:
+            progress("store")
+            self._store.put(packed, staged.lock)
+        workers = self.registry.announce(packed.folder, staged.version, staged.manifest)
+        progress("warm")
+        problem = self._rehearse(staged, wishes.smoke)
+        self.registry.await_warm(staged.version, 0 if problem else workers, within_s=WARM_WITHIN_S)
+        if problem is not None:
+            raise RefusedError("not-warm", problem)
+        adoption = self._adoption(staged) if wishes.adopt else Adoption()
+        progress("switch")
+        deployed = Deployed(
+            packed.folder, staged.version, staged.manifest, _now_ms(), origin.who, origin.commit, dirty=origin.dirty
+        )
+        if wishes.percent is not None and current is not None:
+            candidate = Candidate(staged.version, staged.manifest, wishes.percent)
+            deployed = replace(current, candidate=candidate)
+        self._switch(deployed, "deploy", origin)
+        adopted = self.backlog.adopt(staged.version, adoption.fitting) if self.backlog is not None else 0
+        self.tidy(packed.folder)
+        return Report(plan, changed=True, percent=wishes.percent, adopted=adopted, misfits=tuple(adoption.misfits))
 
-    def _inspect_changed(
-        self, folders: Iterable[Path], catalog: Catalog, known: dict[str, Problem], progress: Callable[[str], None]
-    ) -> dict[str, Deployed | Problem]:
-        """Inspect what is not served as it is on disk; in parallel, since each inspection is a process."""
+    def rollback(self, folder: str, version: str | None, origin: Origin) -> Deployed:
+        """Serve an earlier version; without one, end the candidate's share, or serve what was live before.
 
-        def look(folder: Path) -> Deployed | Problem | None:
-            try:
-                packed = pack(folder)
-            except (DeclarationError, OSError) as error:
-                return Problem(folder=folder.name, file=getattr(error, "file", None), reason=str(error))
-            current = catalog.folders.get(folder.name)
-            stored = self._versions.path(packed.version).is_dir()
-            if current is not None and current.version == packed.version and stored and folder.name not in known:
-                return None
-            manifest = self._manifest(packed, progress)
-            if isinstance(manifest, Problem):
-                return manifest
-            return Deployed(
-                folder.name, packed.version, manifest, int(time.time() * 1000), f"folder {folder.parent.absolute()}"
-            )
+        `version` may be cut short, as long as only one version begins like that.
 
-        with ThreadPoolExecutor(INSPECTIONS) as threads:
-            outcomes = threads.map(look, folders)
-            return {outcome.folder: outcome for outcome in outcomes if outcome is not None}
+        Raises:
+            RefusedError: there is no such folder or version, or it clashes with what is deployed by now.
+        """
+        current = self.registry.catalog().folders.get(folder)
+        if version is None and current is not None and current.candidate is not None:
+            given_up = replace(current, candidate=None)
+            self._switch(given_up, "abandon", origin)
+            return given_up
+        wanted = self.find(folder, version) if version else self._live_before(folder, current)
+        deployed = Deployed(folder, wanted, self.manifest(folder, wanted), _now_ms(), origin.who)
+        if current is None or current.version != wanted or current.candidate is not None:
+            self._switch(deployed, "rollback", origin)
+        return deployed
 
-    def _manifest(self, packed: Pack, progress: Callable[[str], None]) -> Manifest | Problem:
-        try:
-            known = self._registry.manifest(packed.version)
-        except KeyError:
-            pass
+    def promote(self, folder: str, origin: Origin, *, percent: int | None = None) -> Deployed:
+        """Have a folder's candidate serve everything; or `percent` of what comes.
+
+        Raises:
+            RefusedError: there is no such folder, it has no candidate, or that clashes with what is deployed by now.
+        """
+        current = self.registry.catalog().folders.get(folder)
+        if current is None or current.candidate is None:
+            raise _refused("unknown-version", folder, "no version of it is being rolled out; deploy one with --percent")
+        self._check(Wishes(percent=percent), folder)
+        candidate = current.candidate
+        if percent is not None:
+            deployed = replace(current, candidate=replace(candidate, percent=percent))
         else:
-            self._versions.store(packed)
-            return known
-        progress(packed.folder)
-        place = self._versions.store(packed)
-        return inspect(place, name=packed.folder)
+            deployed = Deployed(folder, candidate.version, candidate.manifest, _now_ms(), origin.who)
+        self._switch(deployed, "promote", origin)
+        return deployed
+
+    def undeploy(self, folder: str, origin: Origin) -> None:
+        """Serve nothing of a folder any more; accepted work still runs, and a rollback brings it back.
+
+        Raises:
+            RefusedError: nothing of it is deployed.
+        """
+        catalog = self.registry.catalog()
+        if folder not in catalog.folders and all(problem.folder != folder for problem in catalog.problems):
+            raise _refused("unknown-folder", folder, "nothing of it is deployed")
+        self.registry.drop(folder, origin.who)
+
+    def find(self, folder: str, version: str) -> str:
+        """Return the whole name of a version of a folder.
+
+        Raises:
+            RefusedError: none begins like that, or more than one.
+        """
+        found = [known for known in self.registry.versions(folder) if known.startswith(version)]
+        if len(found) != 1:
+            many = f"{len(found)} of its versions begin with {version!r}; say more of it"
+            raise _refused("unknown-version", folder, many if found else f"it has no version {version!r} (any more)")
+        return found[0]
+
+    def manifest(self, folder: str, version: str) -> Manifest:
+        """Return the manifest of a version.
+
+        Raises:
+            RefusedError: there is no such version any more.
+        """
+        try:
+            return self.registry.manifest(version)
+        except KeyError as error:
+            raise _refused("unknown-version", folder, f"version {version} has been collected") from error
+
+    def tidy(self, folder: str) -> list[str]:
+        """Forget versions that nothing needs any more, everywhere, and what was unpacked and not used for long, here."""
+        self.versions.sweep()
+        self._staging.sweep()
+        return self._collector.collect(folder) if self._collector is not None else []
+
+    def _plan(self, staged: Staged, current: Deployed | None) -> Plan:
+        folder = staged.packed.folder
+        before = None
+        if current is not None:
+            try:
+                before = self.versions.pack_of(current.version, folder)
+            except OnCueError:
+                before = None  # its files are gone; all of the new ones are then "added"
+        functions, triggers = compare(current.manifest if current else None, staged.manifest)
+        return Plan(
+            folder=folder,
+            version=staged.version,
+            before=current.version if current else None,
+            manifest=staged.manifest,
+            files=Files.of(before, staged.packed),
+            functions=functions,
+            triggers=triggers,
+            missing_secrets=missing_secrets(staged.manifest, self._secret),
+            clashes=clashes(self.registry.catalog(), staged.manifest),
+        )
+
+    def _check(self, wishes: Wishes, folder: str) -> None:
+        if wishes.percent is not None and not 1 <= wishes.percent <= 99:
+            raise _refused("invalid-wish", folder, f"a share is 1 to 99 percent, not {wishes.percent}; leave it out for all")
+        if wishes.percent is not None and wishes.adopt:
+            raise _refused(
+                "invalid-wish", folder, "what waits is adopted by a version that serves everything; promote it first"
+            )
+
+    def _check_plan(self, plan: Plan, wishes: Wishes) -> None:
+        for clash in plan.clashes:
+            raise RefusedError("clash", Problem(folder=plan.folder, file=clash.file, line=clash.line, reason=clash.message))
+        if plan.missing_secrets and not wishes.allow_missing_secrets:
+            names = ", ".join(f"ONCUE_SECRET_{name} ({function})" for name, function in plan.missing_secrets)
+            raise _refused(
+                "missing-secrets", plan.folder, f"it cannot work without {names}; set it, or --allow-missing-secrets"
+            )
+
+    def _adoption(self, staged: Staged) -> Adoption:
+        if self.backlog is None:
+            return Adoption()
+        of = self.registry.versions(staged.packed.folder)
+        return find(self.backlog, staged.manifest, staged.version, of.keys())
+
+    def _switch(self, deployed: Deployed, action: Action, origin: Origin) -> None:
+        folder = deployed.folder
+        try:
+            self.registry.switch(deployed, action=action, by=origin, check=True)
+        except DeclarationError as error:
+            raise RefusedError(
+                "clash", Problem(folder=folder, file=error.file, line=error.line, reason=error.message)
+            ) from error
+        except KeyError as error:
+            raise _refused("unknown-version", folder, f"version {deployed.version} has been collected") from error
+
+    def _live_before(self, folder: str, current: Deployed | None) -> str:
+        kept = self.registry.versions(folder)
+        for entry in self.registry.history(folder):
+            if entry.went_live and entry.version in kept and (current is None or entry.version != current.version):
+                return entry.version
+        reason = "no other version of it was ever live" if kept else "nothing of it was ever deployed"
+        raise _refused("unknown-version" if kept else "unknown-folder", folder, reason)
 
 
-def _entries(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    found = (entry for entry in root.iterdir() if not entry.name.startswith((".", "_")))
-    return sorted(entry for entry in found if entry.is_dir() or entry.suffix == ".py")
+def _refused(code: Reason, folder: str, reason: str) -> RefusedError:
+    return RefusedError(code, Problem(folder=folder, reason=reason))
 
 
-def _folders(root: Path) -> list[Path]:
-    return [entry for entry in _entries(root) if entry.is_dir()]
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -62,7 +62,7 @@ def pack(folder: Path) -> Pack:
     """
     files: list[tuple[str, bytes]] = []
     size = 0
-    for directory, names, file_names in os.walk(folder):
+    for directory, names, file_names in os.walk(folder, onerror=_refuse):
         names[:] = sorted(name for name in names if name not in _LEFT_OUT and not name.startswith("."))
         for name in (*names, *sorted(file_names)):
             path = Path(directory, name)
@@ -75,6 +75,10 @@ def pack(folder: Path) -> Pack:
                 raise DeclarationError(
                     f"{relative!r} is {kind}; a folder holds plain files only: put a copy there", file=relative
                 )
+            if not relative.isprintable():  # bytes that are no UTF-8 come as lone surrogates (PEP 383)
+                raise DeclarationError(
+                    f"{relative!r} is no UTF-8 file name, or holds control characters; rename it", file=ascii(relative)
+                )
             size += path.lstat().st_size
             if size > MAX_BYTES or len(files) >= MAX_FILES:
                 raise DeclarationError(
@@ -83,3 +87,17 @@ def pack(folder: Path) -> Pack:
                 )
             files.append((relative, path.read_bytes()))
     return Pack(folder.name, tuple(sorted(files)))
+
+
+def _refuse(error: OSError) -> None:
+    raise error  # a folder that cannot be listed must not be left out in silence
+
+
+def is_left_out(relative: str) -> bool:
+    """Tell whether a folder's file stays out of its versions: tests, hidden files, caches."""
+    *directories, name = relative.split("/")
+    return (
+        any(part in _LEFT_OUT or part.startswith(".") for part in directories)
+        or name.startswith(".")
+        or name.endswith((".pyc", ".pyo"))
+    )

@@ -1,30 +1,42 @@
 """The registry in Redis: which version each folder serves, every version's manifest, and what is quarantined.
 
-oncue:folders            hash   folder -> JSON {version, deployed_ms, who} | field "!<folder>" -> JSON problem
+oncue:folders            hash   folder -> JSON {version, deployed_ms, who, …} | field "!<folder>" -> JSON problem
 oncue:version:<version>  string the manifest's JSON
-oncue:deployed           channel  a message whenever the hash changes
+oncue:versions:<folder>  zset   version by the time it was last live, ms
+oncue:history:<folder>   list   what was done to the folder (history.py)
+oncue:synced:<digest>    hash   folder -> the version of it that was last seen in a folder of folders
+oncue:deployed           channel  a folder's name whenever the hash changes
+oncue:announced          channel  a version that is about to be served; workers warm it, and say so in
+oncue:warmed:<version>   list     one element for each worker that is ready
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import redis
 import redis.asyncio
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, WatchError
 
 from runtime.authoring.manifest import Manifest, Problem
-from runtime.ledger.keys import DEPLOYED, FOLDERS, version_key
-from runtime.ledger.wire import client
-from runtime.versions.catalog import Catalog, Deployed
+from runtime.ledger.keys import ANNOUNCED, DEPLOYED, FOLDERS, history_key, version_key, versions_key, warmed_key
+from runtime.ledger.wire import LOST, client
+from runtime.versions.catalog import Candidate, Catalog, Deployed
+from runtime.versions.history import MAX_ENTRIES, Action, Entry, Origin, decode, encode
 
 #: Seconds between two looks at the registry when no notification came.
 POLL_S = 2.0
+
+#: Seconds that what workers said of a version is kept.
+WARMED_TTL_S = 60
 
 _PROBLEM = "!"
 
@@ -58,15 +70,66 @@ class Registry:
             manifest = self._manifests[version] = Manifest.model_validate_json(document)
         return manifest
 
-    def switch(self, deployed: Deployed) -> None:
-        """Serve this version of the folder from now on, and tell every process."""
-        pointer = msgspec.json.encode({"version": deployed.version, "deployed_ms": deployed.deployed_ms, "who": deployed.who})
+    def announce(self, folder: str, version: str, manifest: Manifest) -> int:
+        """Make a version known before it is switched to, so that workers warm it; return how many have heard of it."""
         with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.set(version_key(deployed.version), deployed.manifest.model_dump_json(by_alias=True))
-            pipeline.hset(FOLDERS, deployed.folder, pointer)
-            pipeline.hdel(FOLDERS, _PROBLEM + deployed.folder)
-            pipeline.publish(DEPLOYED, deployed.folder)
+            pipeline.set(version_key(version), manifest.model_dump_json(by_alias=True))
+            pipeline.zadd(versions_key(folder), {version: _now_ms()})
+            pipeline.delete(warmed_key(version))
+            pipeline.publish(ANNOUNCED, version)
+            return int(pipeline.execute()[-1])
+
+    def await_warm(self, version: str, workers: int, *, within_s: float) -> bool:
+        """Wait until so many workers have a warm child of an announced version; False when they have not in time."""
+        ends = time.monotonic() + within_s
+        for _ in range(workers):
+            left = ends - time.monotonic()
+            # Zero would wait for ever.
+            if left <= 0 or self._redis.blpop([warmed_key(version)], timeout=left) is None:
+                return False
+        return True
+
+    def is_warm(self, version: str) -> None:
+        """Say that this worker has a warm child of an announced version, or has tried."""
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.rpush(warmed_key(version), 1)
+            pipeline.expire(warmed_key(version), WARMED_TTL_S)
             pipeline.execute()
+
+    def switch(self, deployed: Deployed, *, action: Action = "deploy", by: Origin | None = None, check: bool = False) -> None:
+        """Serve this version of the folder from now on, and tell every process.
+
+        `by`: who does it, where that is not who deployed the version. With `check` it is refused when it clashes with
+        what is deployed at that very moment.
+
+        Raises:
+            DeclarationError: it clashes.
+            KeyError: a version that is not of this moment has been collected meanwhile.
+        """
+
+        def write(pipeline: Any, catalog: Catalog) -> None:
+            if check:
+                catalog.check(deployed.manifest)
+            if action != "deploy" and not pipeline.exists(version_key(deployed.version)):
+                raise KeyError(deployed.version)
+            before = catalog.folders.get(deployed.folder)
+            # What stops being live now is kept for a while from now on, as what begins is.
+            now_ms = _now_ms()
+            live = {before.version: now_ms - 2} if before is not None else {}
+            live[deployed.version] = now_ms - 1
+            pipeline.multi()
+            pipeline.set(version_key(deployed.version), deployed.manifest.model_dump_json(by_alias=True))
+            if deployed.candidate is not None:
+                live[deployed.candidate.version] = now_ms
+                document = deployed.candidate.manifest.model_dump_json(by_alias=True)
+                pipeline.set(version_key(deployed.candidate.version), document)
+            pipeline.hset(FOLDERS, deployed.folder, _pointer(deployed))
+            pipeline.hdel(FOLDERS, _PROBLEM + deployed.folder)
+            pipeline.zadd(versions_key(deployed.folder), live)
+            self._note(pipeline, deployed.folder, _entry(deployed, action, by))
+            pipeline.publish(DEPLOYED, deployed.folder)
+
+        self._transact(write)
 
     def quarantine(self, problem: Problem) -> None:
         """Record why a folder cannot be deployed as it is; what it served before goes on."""
@@ -75,12 +138,78 @@ class Registry:
             pipeline.publish(DEPLOYED, problem.folder)
             pipeline.execute()
 
-    def drop(self, folder: str) -> None:
+    def drop(self, folder: str, who: str = "") -> None:
         """Serve nothing of the folder any more; accepted work still runs on its version."""
-        with self._redis.pipeline(transaction=True) as pipeline:
+
+        def write(pipeline: Any, catalog: Catalog) -> None:
+            before = catalog.folders.get(folder)
+            pipeline.multi()
             pipeline.hdel(FOLDERS, folder, _PROBLEM + folder)
+            if before is not None:
+                pipeline.zadd(versions_key(folder), {before.version: _now_ms()})
+                self._note(pipeline, folder, Entry("undeploy", before.version, _now_ms(), who))
             pipeline.publish(DEPLOYED, folder)
-            pipeline.execute()
+
+        self._transact(write)
+
+    def forget(self, folder: str, versions: Sequence[str]) -> list[str]:
+        """Delete versions of a folder, but for those that are live by now; return the deleted ones."""
+        gone: list[str] = []
+
+        def write(pipeline: Any, catalog: Catalog) -> None:
+            live = {v for deployed in catalog.folders.values() for v in live_versions(deployed)}
+            gone[:] = [version for version in versions if version not in live]
+            pipeline.multi()
+            if gone:
+                pipeline.delete(*map(version_key, gone))
+                pipeline.zrem(versions_key(folder), *gone)
+
+        self._transact(write)
+        for version in gone:
+            self._manifests.pop(version, None)
+        return gone
+
+    def history(self, folder: str, *, most: int = MAX_ENTRIES) -> list[Entry]:
+        """Return what was done to a folder, newest first."""
+        entries: Any = self._redis.lrange(history_key(folder), 0, most - 1)
+        return [decode(entry) for entry in entries]
+
+    def versions(self, folder: str) -> dict[str, int]:
+        """Return the folder's versions that are kept, and when each was last live (ms), newest first."""
+        members: Any = self._redis.zrevrange(versions_key(folder), 0, -1, withscores=True)
+        return {version: int(at_ms) for version, at_ms in members}
+
+    def synced(self, root: Path) -> dict[str, str]:
+        """Return the folders below `root` as they were seen there last: folder -> version."""
+        return _text(self._redis.hgetall(_synced_key(root)))
+
+    def note_synced(self, root: Path, folder: str, version: str | None) -> None:
+        """Note the version of a folder that is seen below `root`; None: it is there no more."""
+        if version is None:
+            self._redis.hdel(_synced_key(root), folder)
+        else:
+            self._redis.hset(_synced_key(root), folder, version)
+
+    def _note(self, pipeline: Any, folder: str, entry: Entry) -> None:
+        pipeline.lpush(history_key(folder), encode(entry))
+        pipeline.ltrim(history_key(folder), 0, MAX_ENTRIES - 1)
+
+    def _transact(self, write: Callable[[Any, Catalog], None]) -> None:
+        """Have `write` queue its commands against the catalog as it is; anew whenever that changes under it."""
+        while True:
+            with self._redis.pipeline(transaction=True) as pipeline:
+                try:
+                    pipeline.watch(FOLDERS)  # type: ignore[no-untyped-call]  # redis-py has no types for it
+                    write(pipeline, _catalog(_text(pipeline.hgetall(FOLDERS)), self.manifest))
+                    pipeline.execute()
+                    return
+                except WatchError:
+                    continue
+
+
+def live_versions(deployed: Deployed) -> list[str]:
+    """Return the versions that take new invocations of a folder: what it serves, and its candidate."""
+    return [deployed.version, *([deployed.candidate.version] if deployed.candidate else [])]
 
 
 class CatalogFollower:
@@ -124,7 +253,10 @@ class CatalogFollower:
                     while True:
                         await self._refresh()
                         await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
-            except (RedisError, OSError):
+            except (RedisError, *LOST):
+                await asyncio.sleep(1.0)
+            except Exception:  # noqa: BLE001  # nobody starts this task again: the next change must be followed all the same
+                structlog.get_logger("oncue.registry").exception("a change of what is deployed could not be followed")
                 await asyncio.sleep(1.0)
 
 
@@ -141,11 +273,40 @@ def _catalog(pointers: dict[str, str], manifest: Callable[[str], Manifest]) -> C
             continue
         pointer = msgspec.json.decode(document)
         try:
-            folders[name] = Deployed(
-                name, pointer["version"], manifest(pointer["version"]), pointer["deployed_ms"], pointer["who"]
-            )
+            folders[name] = _deployed(name, pointer, manifest)
         except KeyError:
             structlog.get_logger("oncue.registry").warning(
                 "a folder's version has no manifest; deploy the folder again", folder=name, version=pointer["version"]
             )
     return Catalog(folders, tuple(problems))
+
+
+def _deployed(folder: str, pointer: dict[str, Any], manifest: Callable[[str], Manifest]) -> Deployed:
+    candidate: Candidate | None = None
+    with contextlib.suppress(KeyError):  # without a manifest there is no candidate; the version itself goes on serving
+        wanted = pointer.get("candidate")
+        candidate = wanted and Candidate(wanted["version"], manifest(wanted["version"]), wanted["percent"])
+    version, more = pointer["version"], (pointer.get("commit", ""), pointer.get("dirty", False))
+    return Deployed(folder, version, manifest(version), pointer["deployed_ms"], pointer["who"], *more, candidate)
+
+
+def _pointer(deployed: Deployed) -> bytes:
+    pointer: dict[str, Any] = {name: getattr(deployed, name) for name in ("version", "deployed_ms", "who", "commit", "dirty")}
+    if deployed.candidate is not None:
+        pointer["candidate"] = {"version": deployed.candidate.version, "percent": deployed.candidate.percent}
+    return msgspec.json.encode(pointer)
+
+
+def _entry(deployed: Deployed, action: Action, by: Origin | None) -> Entry:
+    about = deployed.candidate or deployed
+    share = deployed.candidate.percent if deployed.candidate else 0
+    by = by or Origin(deployed.who, deployed.commit, deployed.dirty)
+    return Entry(action, about.version, _now_ms(), by.who, by.commit, by.dirty, share)
+
+
+def _synced_key(root: Path) -> str:
+    return f"oncue:synced:{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]}"
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

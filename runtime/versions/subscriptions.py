@@ -35,8 +35,11 @@ def takes_type(pattern: str, type: str) -> bool:
     return len(wanted) == len(names) and all(w in ("*", n) for w, n in zip(wanted, names, strict=True))
 
 
-def resolve(catalog: Catalog, type: str, data: Any) -> list[Match]:
-    """Hold every subscription against an event. A function with several that match is named once."""
+def resolve(catalog: Catalog, type: str, data: Any, *, key: str = "") -> list[Match]:
+    """Hold every subscription against an event. A function with several that match is named once.
+
+    `key`: the event's id, which decides whose share of a rollout it is.
+    """
     answers: dict[str, Match] = {}
     for trigger, function in catalog.subscriptions:
         if not takes_type(trigger.type, type):
@@ -48,13 +51,13 @@ def resolve(catalog: Catalog, type: str, data: Any) -> list[Match]:
         known = answers.get(function.name)
         if known is None or (not known.matched and not why):
             queue = function.manifest.options.queue
-            answers[function.name] = Match(function.name, function.version, queue, trigger.type, not why, why)
+            answers[function.name] = Match(function.name, function.version_for(key), queue, trigger.type, not why, why)
     return list(answers.values())
 
 
 def occurrence(catalog: Catalog, event: Event, *, document: bytes | None = None, blob: bytes | None = None) -> Occurrence:
     """Return an event as it is published: with every subscription's answer, and what is owed to those that match."""
-    answers = resolve(catalog, event.type, event.data)
+    answers = resolve(catalog, event.type, event.data, key=event.id)
     return Occurrence(
         id=event.id,
         source=event.source,

@@ -1,6 +1,6 @@
 """Benchmarks: OnCue beside stock Dramatiq, in one run, alternating, as medians and ratios.
 
-    ./just bench [--rounds 3] [--seconds 5] [accept execute idle child memory]
+    ./just bench [--rounds 3] [--seconds 5] [accept edge execute idle child memory]
 
 They are no tests: nothing fails when a figure is low.
 """
@@ -46,6 +46,22 @@ def accept(contestants: list[Contestant], rounds: int, seconds: float) -> None:
             tails.setdefault(contestant.name, []).append(figures["p99_ms"])
     table("accept, 64 connections, fsync always", "requests/s", rates)
     table("accept, latency p99", "ms", tails, lower_is_better=True)
+
+
+def edge(contestants: list[Contestant], rounds: int, seconds: float) -> None:
+    """What a key, a rate limit, an idempotency key and the audit leave of the plain accept rate."""
+    (oncue,) = (contestant for contestant in contestants if isinstance(contestant, OnCue))
+    rates: Figures = {"guarded": [], "plain": []}
+    for _ in range(rounds):
+        for name, figures in sorted(rates.items(), reverse=True):
+            oncue.flush()
+            headers = []
+            if name == "guarded":
+                headers = [f"Authorization: Bearer {oncue.make_key()}", "Idempotency-Key: bench-{n}"]
+            with oncue.web():
+                oncue.load("noop", CONNECTIONS, 1, *(header.replace("bench-", "warm-") for header in headers))
+                figures.append(oncue.load("noop", CONNECTIONS, seconds, *headers)["rate"])
+    table("accept with key, rate limit, idempotency key and audit, beside plain accept", "requests/s", rates)
 
 
 def execute(contestants: list[Contestant], rounds: int, _: float) -> None:
@@ -167,6 +183,7 @@ def table(title: str, unit: str, figures: Figures, *, lower_is_better: bool = Fa
 
 BENCHES: dict[str, Callable[[list[Contestant], int, float], None]] = {
     "accept": accept,
+    "edge": edge,
     "execute": execute,
     "idle": idle,
     "child": child,

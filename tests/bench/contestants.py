@@ -22,6 +22,7 @@ import redis
 from infra.embedded import EmbeddedServer
 from runtime.versions.deployer import Deployer, Versions
 from runtime.versions.registry import Registry
+from triggers.http.access.keyring import Keyring
 
 HERE = Path(__file__).parent
 
@@ -106,9 +107,9 @@ class Contestant:
                 process.kill()
                 process.wait()
 
-    def load(self, function: str, connections: int, seconds: float) -> dict[str, float]:
-        """Drive the contestant's web process with the load generator."""
-        arguments = ["127.0.0.1", str(self.port), self.path(function), str(connections), str(seconds)]
+    def load(self, function: str, connections: int, seconds: float, *headers: str) -> dict[str, float]:
+        """Drive the contestant's web process with the load generator; see load.py for `headers`."""
+        arguments = ["127.0.0.1", str(self.port), self.path(function), str(connections), str(seconds), *headers]
         output = subprocess.run([sys.executable, HERE / "load.py", *arguments], capture_output=True, check=True, text=True)
         figures: dict[str, float] = json.loads(output.stdout)
         if figures["failed"]:
@@ -141,8 +142,21 @@ class OnCue(Contestant):
         return f"/v1/functions/{function}"
 
     def environment(self) -> dict[str, str]:
-        settings = {"ONCUE_REDIS_URL": self.url, "ONCUE_DATA": str(self.folder), "ONCUE_PORT": str(self.port)}
+        settings = {
+            "ONCUE_REDIS_URL": self.url,
+            "ONCUE_DATA": str(self.folder),
+            "ONCUE_PORT": str(self.port),
+            # Counted once there is a key, and never reached.
+            "ONCUE_RATE_LIMIT": "1000000/s",
+        }
         return {**super().environment(), **settings}
+
+    def make_key(self) -> str:
+        """Make an API key that opens everything; return its token."""
+        keyring = Keyring(self.url)
+        token = keyring.new("bench", ["invoke:*"], None).token
+        keyring.close()
+        return token
 
     def web_command(self) -> list[str]:
         return [str(Path(sys.executable).with_name("oncue")), "web"]

@@ -1,21 +1,24 @@
 """A load generator: keep-alive connections, each with one request in flight. Runs as a process of its own.
 
-python load.py HOST PORT PATH CONNECTIONS SECONDS    ->  one JSON line {"rate": …, "p50_ms": …, "p99_ms": …, "failed": …}
+python load.py HOST PORT PATH CONNECTIONS SECONDS [HEADER…]    a HEADER is "Name: value"; {n} in it counts the requests
+                                                      ->  one JSON line {"rate": …, "p50_ms": …, "p99_ms": …, "failed": …}
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, request: bytes, ends: float, latencies: list[float], failed: list[bytes]) -> None:
+    def __init__(self, request: Callable[[], bytes], ends: float, latencies: list[float], failed: list[bytes]) -> None:
         self._request, self._ends = request, ends
         self._latencies, self._failed = latencies, failed
         self._buffer = b""
@@ -27,7 +30,7 @@ class _Connection(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(self._request())
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -54,11 +57,20 @@ class _Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def drive(host: str, port: int, path: str, connections: int, seconds: float) -> dict[str, float]:
+def requests(host: str, path: str, headers: list[str]) -> Callable[[], bytes]:
+    """Return what gives the bytes of one request after the other."""
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json", "Content-Length: 2", *headers]
+    template = "\r\n".join(lines).encode() + b"\r\n\r\n{}"
+    if b"{n}" not in template:
+        return lambda: template
+    numbers = itertools.count()
+    before, _, after = template.partition(b"{n}")
+    return lambda: b"%s%d%s" % (before, next(numbers), after)
+
+
+async def drive(host: str, port: int, path: str, connections: int, seconds: float, headers: list[str]) -> dict[str, float]:
     """Load the server and return what was seen; rates per second, latencies in milliseconds."""
-    request = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}".encode()
-    )
+    request = requests(host, path, headers)
     latencies: list[float] = []
     failed: list[bytes] = []
     loop = asyncio.get_running_loop()
@@ -80,5 +92,5 @@ async def drive(host: str, port: int, path: str, connections: int, seconds: floa
 
 
 if __name__ == "__main__":
-    host, port, path, connections, seconds = sys.argv[1:]
-    print(json.dumps(uvloop.run(drive(host, int(port), path, int(connections), float(seconds)))))
+    host, port, path, connections, seconds, *headers = sys.argv[1:]
+    print(json.dumps(uvloop.run(drive(host, int(port), path, int(connections), float(seconds), headers))))

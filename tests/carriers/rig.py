@@ -14,7 +14,9 @@ import dramatiq
 
 from runtime.authoring.inspection import inspect
 from runtime.authoring.manifest import Manifest
-from runtime.carriers.redis_streams import ACTOR, LeaseKeeper, Promoter, RedisStreamsBroker
+from runtime.carriers.carrier import ACTOR, Carrier
+from runtime.carriers.rabbitmq import RabbitCarrier
+from runtime.carriers.redis_streams import LeaseKeeper, Promoter, RedisStreamsBroker
 from runtime.execution.executor import Executor
 from runtime.execution.pool import ChildPool
 from runtime.execution.pools import Pools
@@ -81,10 +83,20 @@ class Rig:
     """One worker over a deployment."""
 
     def __init__(
-        self, deployment: Deployment, *, consumer: str = "rig", threads: int = 4, queues: Sequence[str] = ("default",)
+        self,
+        deployment: Deployment,
+        *,
+        consumer: str = "rig",
+        threads: int = 4,
+        queues: Sequence[str] = ("default",),
+        amqp: str | None = None,
     ) -> None:
         self.ledger = Ledger(deployment.url, lease_s=deployment.lease_s)
-        self.broker = RedisStreamsBroker(self.ledger, consumer, threads=threads)
+        self.broker: Carrier
+        if amqp is None:
+            self.broker = RedisStreamsBroker(self.ledger, consumer, threads=threads)
+        else:
+            self.broker = RabbitCarrier(self.ledger, consumer, threads=threads, url=amqp)
         self.told: list[tuple[Verdict, str]] = []
         self.committer = Committer(self.ledger, self._written)
         registry, versions = deployment.registry, deployment.versions
@@ -126,6 +138,7 @@ class Rig:
         for promoter in self.promoters:
             promoter.close()
         self.worker.stop()
+        self.broker.close()
         self.committer.close()
         self.leases.close()
         self.executor.close()

@@ -167,3 +167,15 @@ def test_releasing_what_is_not_held_changes_nothing() -> None:
     run(holdings, one, 0.1)
     holdings.release([one, msgspec.structs.replace(one, fence=9)])
     assert holdings.all() == []
+
+
+def test_what_another_worker_has_by_now_is_forgotten_unless_it_runs() -> None:
+    """After a long sleep a claim that waits for a thread does not start any more; one that runs is let go otherwise."""
+    holdings = Holdings(2)
+    waits, runs = claim("default-a"), claim("default-b")
+    holdings.take([waits, runs])
+    assert holdings.start(runs)
+    assert holdings.forget(waits)
+    assert not holdings.start(waits)
+    assert not holdings.forget(runs)
+    assert holdings.all() == [runs]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.http.serving import ImpatientProtocol, Web
+from triggers.http.access.guard import Policy
 from triggers.http.protocol import GuardedProtocol
 
 
@@ -16,8 +17,14 @@ def start_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
     """`start_web(redis_url, …)` runs an edge until the test ends."""
     started: list[Web] = []
 
-    def start(redis_url: str, protocol: type[GuardedProtocol] = GuardedProtocol, secrets: dict[str, str] | None = None) -> Web:
-        web = Web(redis_url, tmp_path, protocol, secrets or {})
+    def start(
+        redis_url: str,
+        protocol: type[GuardedProtocol] = GuardedProtocol,
+        secrets: dict[str, str] | None = None,
+        policy: Policy | None = None,
+        callbacks: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    ) -> Web:
+        web = Web(redis_url, tmp_path, protocol, secrets or {}, policy, callbacks)
         started.append(web)
         web.start()
         return web

@@ -20,13 +20,19 @@ import uvloop
 from runtime.authoring.manifest import FunctionManifest, Manifest
 from runtime.authoring.triggers import FunctionOptions
 from runtime.ledger.async_ledger import AsyncLedger
-from runtime.ledger.keys import QueueKeys
+from runtime.ledger.keys import QueueKeys, queue_of
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Claim, ResultInfo, Verdict
 from runtime.ledger.store import ResultStore
 from runtime.versions.catalog import Deployed
 from runtime.versions.registry import CatalogFollower, Registry
+from triggers.http.access.guard import Policy
+from triggers.http.access.keyring import KeyFollower
 from triggers.http.app import Edge, build
+from triggers.http.callbacks.deliverer import Deliverer
+from triggers.http.callbacks.sending import Sender
+from triggers.http.callbacks.urls import Callbacks
+from triggers.http.live import MAX_MESSAGE_BYTES
 from triggers.http.protocol import GuardedProtocol
 
 
@@ -92,9 +98,19 @@ class Worker:
 class Web:
     """An edge under test: where it is, and how to deploy to it."""
 
-    def __init__(self, redis_url: str, folder: Path, protocol: type[GuardedProtocol], secrets: dict[str, str]) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        folder: Path,
+        protocol: type[GuardedProtocol],
+        secrets: dict[str, str],
+        policy: Policy | None,
+        callbacks: tuple[tuple[str, ...], tuple[str, ...]],
+    ) -> None:
         self.redis_url = redis_url
         self.secrets = secrets
+        self.policy = policy
+        self._callbacks = Callbacks(*callbacks)
         self.folder = folder
         self._protocol = protocol
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -138,9 +154,14 @@ class Web:
             threading.Event().wait(0.01)
         pytest.fail("the edge has not followed the registry within 5 s")
 
+    def waiting_callbacks(self) -> int:
+        """How many ends are still to be told."""
+        (count,) = self.worker.ledger._wire.send(("ZCARD", QueueKeys("default").callbacks))
+        return int(count)
+
     def bells(self) -> int:
         """How many wait for news of an invocation."""
-        return sum(len(bells) for bells in self.ledger.news._bells.values())
+        return sum(len(bells) for name, bells in self.ledger.news._bells.items() if queue_of(name))
 
     def ring_bells(self) -> None:
         """Wake all who wait, as a lost and regained subscription does."""
@@ -153,17 +174,38 @@ class Web:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.ledger = ledger = AsyncLedger(self.redis_url, ResultStore(f"file://{self.folder}"))
-        self.edge = build(ledger, secrets=self.secrets.get)
+        self.keys = keys = KeyFollower(self.redis_url, ledger.reads)
+        self.edge = build(
+            ledger,
+            secrets=self.secrets.get,
+            keys=lambda: keys.keys,
+            policy=self.policy,
+            callbacks=self._callbacks,
+        )
+        sender = Sender(self._callbacks.secrets, self._callbacks.allowed)
+        deliverer = Deliverer(ledger, sender, delays_s=(0.1, 0.1, 0.1))
+        deliverer.start()
         follower = CatalogFollower(self.redis_url, self.edge.serve)
         await ledger.start()
+        await keys.start()
         await follower.start()
         config = uvicorn.Config(
-            self.edge, http=self._protocol, ws="none", lifespan="off", log_level="critical", access_log=False
+            self.edge,
+            http=self._protocol,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_level="critical",
+            access_log=False,
         )
         self._server = uvicorn.Server(config)
         self._loop.call_later(0.01, self._ready.set)
         await self._server.serve(sockets=[self._socket])
+        await deliverer.close()
         await follower.close()
+        await keys.close()
+        await self.edge.audit.close()
         await ledger.close()
 
 

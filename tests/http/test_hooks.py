@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.authoring.triggers import Hmac, HttpTrigger
+from runtime.authoring.triggers import HttpTrigger
 from tests.http.serving import Web, assert_problem, event_of, function
 
 TEXT = {"type": "string"}
@@ -152,10 +152,3 @@ def test_fixed_response_is_answered_once_accepted(
     answer = web.client.post("/in", json={})
     assert (answer.status_code, answer.content, answer.headers.get("content-type")) == (status, content, media_type)
     assert answer.headers["location"] == f"/v1/invocations/{web.worker.claim().id}"
-
-
-def test_route_whose_scheme_cannot_be_verified_lets_nobody_in(web: Web) -> None:
-    """A request that asks for a verification that is not available is refused, not accepted unverified."""
-    deploy(web, hook("POST /in", verify=Hmac(header="X-Signature"), secret=("S",)))
-    assert_problem(web.client.post("/in", json={}), 501, "verification-unavailable")
-    assert web.worker.waiting() == 0

@@ -12,7 +12,7 @@ import pytest
 from tests.http.serving import ImpatientProtocol, Web, function
 from triggers.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS
 
-POST = b"POST /v1/functions/any HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+POST = b"POST /v1/functions/any HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture
@@ -64,17 +64,17 @@ SMUGGLING = {
     "a chunk longer than it says": POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
     "a chunk size with an underscore": POST + b"Transfer-Encoding: chunked\r\n\r\n0_2\r\n{}\r\n0\r\n\r\n",
     "a NUL in a header": POST + b"X-A: \x00\r\nContent-Length: 2\r\n\r\n{}",
-    "a control character in the target": b"GET /\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
-    "an unknown version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "a control character in the target": b"GET /\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an unknown version": b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "CONNECT": b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "CONNECT": b"CONNECT other:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
 @pytest.mark.parametrize("sent", SMUGGLING.values(), ids=SMUGGLING.keys())
 def test_ambiguous_request_is_refused_and_the_connection_ends(any_web: Web, sent: bytes) -> None:
     """What two servers may read differently is 400, nothing behind it is read as a request, and nothing was accepted."""
-    smuggled = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: smuggled\r\n\r\n"
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: smuggled\r\n\r\n"
     answer = talk(any_web, sent + smuggled)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert b"application/problem+json" in answer
@@ -98,7 +98,7 @@ def test_garbage_behind_a_request_does_not_cost_it_its_answer(any_web: Web) -> N
 
 def test_pipelined_requests_are_answered_in_order(any_web: Web) -> None:
     """Requests sent in one go get their answers one after the other."""
-    requests = [b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: r%d\r\n" % n for n in range(20)]
+    requests = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: r%d\r\n" % n for n in range(20)]
     answer = talk(any_web, b"\r\n".join(requests) + b"Connection: close\r\n\r\n")
     assert [part.split(b"\r\n")[0] for part in answer.split(b"x-request-id: ")[1:]] == [b"r%d" % n for n in range(20)]
 
@@ -117,7 +117,7 @@ def test_flood_of_headers_is_cut(any_web: Web, flood: bytes) -> None:
     """A header block beyond its bounds is 431, also before it ends."""
     with any_web.connect() as connection:
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + flood)
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + flood)
             connection.sendall(b"\r\n")
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 431 ") or (answer == b"" and len(flood) > 10**5), answer
@@ -126,14 +126,14 @@ def test_flood_of_headers_is_cut(any_web: Web, flood: bytes) -> None:
 def test_headers_within_their_bounds_are_taken(any_web: Web) -> None:
     """Just below the bounds all is well."""
     flood = b"".join(b"X-%d: %s\r\n" % (n, b"a" * 140) for n in range(MAX_HEADERS - 2))
-    answer = talk(any_web, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + flood + b"\r\n")
+    answer = talk(any_web, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + flood + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 STALLS = {
     "says nothing": b"",
     "stops in the request line": b"GET /heal",
-    "stops in the headers": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: ",
+    "stops in the headers": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ",
     "sends empty lines": b"\r\n\r\n",
 }
 
@@ -177,7 +177,7 @@ def test_unwanted_body_cannot_hold_a_connection(impatient: Web) -> None:
     """After the answer, the rest of a body that nobody reads has the headers' deadline."""
     with impatient.connect() as connection:
         began = time.monotonic()
-        connection.sendall(b"POST /v1/functions/nobody HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(b"POST /v1/functions/nobody HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         connection.settimeout(0.1)
         open_ = True
         while open_ and time.monotonic() - began < 5:

@@ -37,22 +37,39 @@ def test_settings_handed_to_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_an_address_beyond_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    """OnCue refuses to listen to a network without keys, and says what to use."""
-    monkeypatch.setenv("ONCUE_HOST", host)
-    with pytest.raises(SettingsError, match=rf"ONCUE_HOST={host}: .* no API keys .* 127\.0\.0\.1"):
-        Settings.load()
+def test_an_address_beyond_loopback(host: str) -> None:
+    """What others can reach is known as such, so that it is served only with a key."""
+    assert not Settings.load(host=host).is_loopback
+
+
+@pytest.mark.parametrize(("written", "words"), [("a.example, b.example", ("a.example", "b.example")), ("", ()), (" , ", ())])
+def test_a_list_of_words(monkeypatch: pytest.MonkeyPatch, written: str, words: tuple[str, ...]) -> None:
+    """Lists are written with commas, and travel to child processes as they are."""
+    monkeypatch.setenv("ONCUE_HOSTS", written)
+    settings = Settings.load()
+    assert settings.hosts == words
+    monkeypatch.setenv("ONCUE_HOSTS", settings.environment()["ONCUE_HOSTS"])
+    assert Settings.load().hosts == words
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_a_loopback_address(host: str) -> None:
     """Every loopback address is fine, and makes a URL that can be called."""
     settings = Settings.load(host=host)
+    assert settings.is_loopback
     assert settings.base_url == f"http://{'[::1]' if host == '::1' else host}:8080"
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("ONCUE_PORT", "70000"), ("ONCUE_LEASE", "soon"), ("ONCUE_FSYNC", "never"), ("ONCUE_WORKERS", "0")]
+    ("name", "value"),
+    [
+        ("ONCUE_PORT", "70000"),
+        ("ONCUE_LEASE", "soon"),
+        ("ONCUE_FSYNC", "never"),
+        ("ONCUE_WORKERS", "0"),
+        ("ONCUE_RATE_LIMIT", "fast"),
+        ("ONCUE_PROXIES", "10.0.0.300"),
+    ],
 )
 def test_a_value_that_cannot_be(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """The error names the variable and the value, in one line."""
@@ -85,3 +102,13 @@ def test_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_of_variables() -> None:
     """The unit of a field is not part of its variable's name."""
     assert (variable("lease_s"), variable("redis_url")) == ("ONCUE_LEASE", "ONCUE_REDIS_URL")
+
+
+@pytest.mark.parametrize(
+    "url", ["hooks.example.org", "ftp://x.example", "https://", "https://x.example/?a=1", "https://me:secret@x.example"]
+)
+def test_a_public_url_that_is_none(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """What senders cannot call as a base is refused."""
+    monkeypatch.setenv("ONCUE_PUBLIC_URL", url)
+    with pytest.raises(SettingsError, match="ONCUE_PUBLIC_URL"):
+        Settings.load()

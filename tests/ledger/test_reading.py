@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.embedded import EmbeddedServer
-from runtime.ledger.async_ledger import _read_cursor, _write_cursor
+from runtime.ledger.cursors import read_cursor, write_cursor
 from runtime.ledger.keys import QueueKeys, new_id
 from runtime.ledger.records import ResultInfo
 from tests.ledger.book import Book, acceptance
@@ -74,18 +74,18 @@ def test_a_foreign_cursor_is_refused(book: Book, cursor: str) -> None:
 @given(st.integers(0, 2**53), st.from_regex(r"[a-z][a-z0-9_]{0,31}-[0-9a-z]{26}", fullmatch=True))
 def test_a_cursor_reads_back_what_was_written(accepted_ms: int, invocation_id: str) -> None:
     """A cursor is text that is safe in a URL and loses nothing."""
-    cursor = _write_cursor((accepted_ms, invocation_id))
+    cursor = write_cursor((accepted_ms, invocation_id))
     assert cursor is not None
     assert cursor.isascii()
     assert not set(cursor) & set("+/=&?# ")
-    assert _read_cursor(cursor) == (accepted_ms, invocation_id)
+    assert read_cursor(cursor) == (accepted_ms, invocation_id)
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_cursor_or_a_value_error(text: str) -> None:
     """No cursor that a stranger makes up ends in another error."""
     try:
-        position = _read_cursor(text)
+        position = read_cursor(text)
     except ValueError:
         return
     assert isinstance(position[0], int)

@@ -75,6 +75,10 @@ class ProblemError(OnCueError):
 
     def answer(self, path: str, request_id: str) -> Answer:
         """Return the response to a request for `path`."""
+        return Answer(self.status, encode_json(self.document(path, request_id)), b"application/problem+json", self.headers)
+
+    def document(self, path: str, request_id: str) -> dict[str, Any]:
+        """Return the problem of a request for `path`, as JSON."""
         document: dict[str, Any] = {
             "type": f"urn:oncue:problem:{self.code}",
             "title": self.code.replace("-", " ").capitalize(),
@@ -87,7 +91,7 @@ class ProblemError(OnCueError):
         }
         if self.errors:
             document["errors"] = list(self.errors)
-        return Answer(self.status, encode_json(document), b"application/problem+json", self.headers)
+        return document
 
 
 def method_not_allowed(path: str, allowed: Sequence[str]) -> ProblemError:

@@ -51,7 +51,8 @@ async def read_body(exchange: Exchange, limit: int) -> bytes:
         if size > limit:
             raise _too_large(limit, [])
         if not message.get("more_body", False):
-            return b"".join((*parts, part)) if parts else part
+            exchange.body = b"".join((*parts, part)) if parts else part
+            return exchange.body
         parts.append(part)
 
 

@@ -36,10 +36,13 @@ def links(invocation_id: str) -> dict[str, str]:
     return {"self": own, "result": f"{own}/result", "events": f"{own}/events", "cancel": f"{own}/cancel"}
 
 
-def accepted_body(invocation_id: str, status: str, *, is_duplicate: bool = False) -> bytes:
-    """Return the body of a 202, `{"id": …, "status": "queued", "links": {…}}`. Built by hand: it is the hot path."""
+def accepted_body(invocation_id: str, status: str, outcome: str = "new") -> bytes:
+    """Return the body of a 202, `{"id": …, "status": "queued", "links": {…}}`. Built by hand: it is the hot path.
+
+    `outcome` is the acceptance's; "duplicate" and "cached" are said.
+    """
     own = location(invocation_id)
-    mark = ',"duplicate":true' if is_duplicate else ""
+    mark = "" if outcome == "new" else f',"{outcome}":true'
     return (
         f'{{"id":"{invocation_id}","status":"{status}"{mark},"links":{{"self":"{own}","result":"{own}/result",'
         f'"events":"{own}/events","cancel":"{own}/cancel"}}}}'

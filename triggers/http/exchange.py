@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 
 from starlette.types import Message, Receive, Scope, Send
 
-from triggers.http.answers import ProblemError
+from triggers.http.access.callers import Caller
+from triggers.http.answers import Header, ProblemError
 
 #: Headers that mean one thing only; a request that says two is refused, since every reader might pick another.
 _SINGLE = frozenset(
@@ -16,6 +18,9 @@ _SINGLE = frozenset(
 
 _ID_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-~:/+="
 _MAX_ID_BYTES = 128
+
+#: The scope's name for the exchange, for endpoints behind Starlette's router.
+EXCHANGE = "oncue.exchange"
 
 #: Ids that this process gives: a random part of its own, and a count.
 _process = os.urandom(6).hex().encode()
@@ -34,13 +39,41 @@ class ClientGoneError(Exception):
 class Exchange:
     """A request, and `send`, which puts the request's id on whatever answer leaves."""
 
-    __slots__ = ("_send", "fault", "has_answered", "headers", "receive", "request_id", "scope")
+    __slots__ = (
+        *(
+            "_began",
+            "_send",
+            "body",
+            "caller",
+            "fault",
+            "further_headers",
+            "has_answered",
+            "headers",
+            "is_noted",
+            "latency_s",
+            "receive",
+        ),
+        *("request_id", "route", "scope", "status"),
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.receive = receive
         self._send = send
         self.has_answered = False
+        #: the status it was answered with, 0 before; and the seconds until its answer began
+        self.status = 0
+        self.latency_s = 0.0
+        self._began = time.perf_counter()
+        #: headers of the answer, whatever it will be
+        self.further_headers: list[Header] = []
+        #: who sent it, once the guard has looked; the path, or the declared route that it fits
+        self.caller: Caller | None = None
+        self.route = ""
+        #: whether the audit notes it
+        self.is_noted = False
+        #: the raw body, once it has been read
+        self.body = b""
         #: why the request cannot be served, whatever it asks for
         self.fault: ProblemError | None = None
         given = scope["headers"]
@@ -66,7 +99,9 @@ class Exchange:
         """Send an ASGI message."""
         if message["type"] == "http.response.start":
             self.has_answered = True
-            message["headers"].append((b"x-request-id", self.request_id))
+            self.status = message["status"]
+            self.latency_s = time.perf_counter() - self._began
+            message["headers"] += ((b"x-request-id", self.request_id), *self.further_headers)
         await self._send(message)
 
     def _join(self, given: list[tuple[bytes, bytes]]) -> None:

@@ -5,97 +5,124 @@ route → size and deadline → raw bytes → verify → filter → dedupe and a
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from runtime.authoring.triggers import HttpTrigger
+from runtime.authoring.event import Event
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.keys import new_id
 from runtime.ledger.records import Acceptance
+from runtime.versions.filters import matches
+from triggers.http.access.guard import Guard
 from triggers.http.answers import JSON, Answer, Header, ProblemError, encode_json, json_answer
 from triggers.http.bodies import read_body
+from triggers.http.caching import twins_of
+from triggers.http.cloudevents import Received, mode_of, read_events
+from triggers.http.consent import consent
 from triggers.http.documents import links, location
 from triggers.http.exchange import Exchange
-from runtime.versions.filters import matches
+from triggers.http.facts import event_document, without_secrets
 from triggers.http.payloads import Payload, read_payload
 from triggers.http.preferences import Once, digest, once
 from triggers.http.query import as_data, read_fields
 from triggers.http.results import end_answer, open_answer
 from triggers.http.routes import Route, RouteTable
-from triggers.http.signatures import Signed, Verified, scheme_of
+from triggers.http.signatures import MisconfiguredError, Secret, Signed, Terms, Verified, verify
+from triggers.http.signatures.certificates import Certificates
 from triggers.http.targets import Target
 from triggers.http.tracing import trace_fields
 from triggers.http.waiting import MAX_WAIT_S, Waits
-
-#: Request headers a handler never sees: they hold secrets of the caller.
-_SECRET_HEADERS = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-gitlab-token"))
-#: Bytes of headers that travel with an event.
-_MAX_HEADER_BYTES = 8192
 
 #: Gives a secret's value by its name, None when the host has none.
 Secrets = Callable[[str], str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """One event that a request brings to a route."""
+
+    payload: Payload
+    #: the CloudEvent it came as
+    event: Event | None = None
+    #: the sender's own id of it
+    id: str = ""
+
+
 class Hooks:
     """Serves the declared routes."""
 
-    def __init__(self, ledger: AsyncLedger, waits: Waits, secrets: Secrets) -> None:
+    def __init__(
+        self, ledger: AsyncLedger, waits: Waits, secrets: Secrets, guard: Guard, public_url: str | None = None
+    ) -> None:
         self._ledger = ledger
         self._waits = waits
         self._secrets = secrets
+        self._guard = guard
+        self._public_url = public_url
+        self._certificates = Certificates()
         self._log = structlog.get_logger("oncue.http")
 
     async def serve(self, exchange: Exchange, routes: RouteTable) -> Answer:
         """Return the answer to a request for a declared route."""
+        if exchange.method == "OPTIONS" and (answer := _declared_consent(exchange, routes)) is not None:
+            return answer
         route, parameters = routes.match(exchange.method, exchange.scope["raw_path"])
         trigger, target = route.trigger, route.target
+        await self._guard.admit_delivery(exchange, trigger, target.name)
         body = await read_body(exchange, target.max_body_bytes)
-        verified = self._verify(trigger, exchange, body)
+        verified = await self._verify(route, exchange, body)
         if verified.answer is not None:
             return verified.answer
-        query = read_fields(exchange.scope["query_string"])
-        payload = read_payload(target, exchange.headers, body, query)
-        if parameters:
-            payload = _filled(payload, parameters, target)
-        if not matches(trigger.when, payload.value):
+        query = without_secrets(read_fields(exchange.scope["query_string"]), trigger)
+        headers: Mapping[bytes, bytes] = exchange.headers
+        if verified.document is not None:
+            headers, body = {**headers, b"content-type": JSON}, verified.document
+        mode = mode_of(headers)
+        if mode is None and trigger.verify == "cloudevents":
+            raise ProblemError(415, "unsupported-media-type", "this route takes CloudEvents: binary, structured or a batch")
+        if mode is None:
+            deliveries = [_Delivery(read_payload(target, headers, body, query), id=verified.delivery)]
+        else:
+            received = read_events(mode, headers, exchange.scope["headers"], body)
+            deliveries = [_cloud_event(target, each, query) for each in received]
+        deliveries = [_filled(each, parameters, target) for each in deliveries]
+        wanted = [each for each in deliveries if matches(trigger.when, each.payload.value)]
+        for index, each in enumerate(wanted):
+            _check(target, each, index if mode == "batch" else None)
+        repeats = [_repeats(route, exchange, each, body) for each in wanted]
+        acceptances = [_acceptance(route, exchange, each, own, query) for each, own in zip(wanted, repeats, strict=True)]
+        if mode == "batch":
+            return await self._accept_batch(acceptances, ignored=len(deliveries) - len(wanted))
+        if not wanted:
             return json_answer(200, {"ignored": True})
-        target.check(payload.value, has_blob=payload.blob is not None, refuse_unknown=False)
-        repeats = self._repeats(trigger, target, exchange, verified, body)
-        acceptance = _acceptance(route, exchange, payload, repeats, verified, query)
-        return await self._answer(trigger, target, acceptance, repeats)
+        return await self._answer(route, acceptances[0], repeats[0])
 
-    def _verify(self, trigger: HttpTrigger, exchange: Exchange, body: bytes) -> Verified:
-        if trigger.verify is None:
-            return Verified()
-        scheme = scheme_of(trigger)
-        secrets = [value for name in trigger.secret if (value := self._secrets(name))]
-        if trigger.secret and not secrets:
-            self._log.error("a route's secrets have no value on this host", route=trigger.path, secrets=trigger.secret)
-            raise ProblemError(
-                503, "verification-unavailable", "this route cannot verify its sender now", headers=[(b"retry-after", b"60")]
-            )
-        scope = exchange.scope
-        signed = Signed(exchange.method, exchange.path, scope["query_string"], exchange.headers, body)
-        return scheme(signed, secrets, trigger.tolerance_s, time.time())
+    async def _verify(self, route: Route, exchange: Exchange, body: bytes) -> Verified:
+        trigger, scope = route.trigger, exchange.scope
+        secrets = [Secret(name, value) for name in trigger.secret if (value := self._secrets(name))]
+        target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+        signed = Signed(exchange.method, target, exchange.headers, body)
+        try:
+            return await verify(signed, Terms(trigger, secrets, time.time(), self._public_url, self._certificates))
+        except MisconfiguredError as error:
+            self._log.error("a route cannot verify its sender", route=trigger.path, reason=error.detail)
+            raise
 
-    def _repeats(self, trigger: HttpTrigger, target: Target, exchange: Exchange, verified: Verified, body: bytes) -> Once:
-        place = f"{trigger.method} {trigger.path}"
-        if verified.delivery:
-            # A sender may send a delivery again with other bytes (a new timestamp): its id alone counts.
-            return Once(verified.delivery, digest(place, target.name, verified.delivery), "")
-        scope = exchange.scope
-        return once(exchange.headers, place, target.name, scope["raw_path"], scope["query_string"], body)
-
-    async def _answer(self, trigger: HttpTrigger, target: Target, acceptance: Acceptance, repeats: Once) -> Answer:
+    async def _answer(self, route: Route, acceptance: Acceptance, repeats: Once) -> Answer:
+        trigger, target = route.trigger, route.target
         if acceptance.watch:
             wait_s = min(target.manifest.options.timeout_s, MAX_WAIT_S)
             accepted, record = await self._waits.accept(acceptance, wait_s)
-            if record is not None:
-                return await end_answer(self._ledger, record, [])
+            if accepted.outcome == "cached":
+                record = await self._waits.record(accepted.id, wait_s)
+            if record is not None and record.is_final:
+                mark = [] if accepted.outcome == "new" else [(b"oncue-cached", b"true")]
+                return await end_answer(self._ledger, record, mark)
         else:
             accepted = await self._ledger.accept(acceptance)
         if accepted.outcome == "conflict":
@@ -105,74 +132,88 @@ class Hooks:
         place = (b"location", location(accepted.id).encode())
         if trigger.response is not None:
             return _fixed(trigger.response, place)
-        if accepted.outcome == "duplicate":
-            return json_answer(200, {"id": accepted.id, "duplicate": True, "links": links(accepted.id)}, [place])
+        if accepted.outcome != "new":
+            return json_answer(200, {"id": accepted.id, accepted.outcome: True, "links": links(accepted.id)}, [place])
         return open_answer(accepted.id, "queued", [])
 
+    async def _accept_batch(self, acceptances: list[Acceptance], *, ignored: int) -> Answer:
+        """Accept all; when that is cut short nothing is lost, since a repeat of the batch finds what was accepted."""
+        accepted = await asyncio.gather(*(self._ledger.accept(each) for each in acceptances))
+        invocations = [{"id": each.id} if each.outcome == "new" else {"id": each.id, each.outcome: True} for each in accepted]
+        new = sum(each.outcome == "new" for each in accepted)
+        counts = {"accepted": new, "duplicates": len(accepted) - new, "ignored": ignored}
+        return json_answer(202, {**counts, "invocations": invocations})
 
-def _filled(payload: Payload, parameters: Mapping[str, str], target: Target) -> Payload:
+
+def _declared_consent(exchange: Exchange, routes: RouteTable) -> Answer | None:
+    route = routes.find("POST", exchange.scope["raw_path"])
+    return consent(exchange.headers) if route is not None and route.trigger.verify == "cloudevents" else None
+
+
+def _cloud_event(target: Target, received: Received, query: list[tuple[str, str]]) -> _Delivery:
+    event, blob = received.event, received.blob
+    if blob is not None and target.manifest.blob_parameter is None:
+        raise ProblemError(
+            415, "unsupported-media-type", f"{target.name!r} takes no bytes, and this event's data is {event.content_type}"
+        )
+    value = event.data
+    if value is None:
+        value = as_data(query, target.manifest.input_schema)
+    media_type = (event.content_type or "application/octet-stream").encode("latin-1", "replace") if blob is not None else None
+    return _Delivery(Payload(value, encode_json(value), blob, media_type), event, f"{event.source} {event.id}")
+
+
+def _filled(delivery: _Delivery, parameters: Mapping[str, str], target: Target) -> _Delivery:
+    """Put what the path says into the data."""
+    payload = delivery.payload
+    if not parameters:
+        return delivery
     if type(payload.value) is not dict:
         raise ProblemError(400, "invalid-data", "the body must be a JSON object here, since the path fills some of its fields")
     value = {**payload.value, **as_data(parameters.items(), target.manifest.input_schema)}
-    return payload._replace(value=value, data=encode_json(value))
+    return _Delivery(payload._replace(value=value, data=encode_json(value)), delivery.event, delivery.id)
+
+
+def _check(target: Target, delivery: _Delivery, index: int | None) -> None:
+    payload = delivery.payload
+    try:
+        target.check(payload.value, has_blob=payload.blob is not None, refuse_unknown=False)
+    except ProblemError as problem:
+        if index is not None:
+            problem.errors = [{**error, "pointer": f"/{index}/data{error['pointer']}"} for error in problem.errors]
+        raise
+
+
+def _repeats(route: Route, exchange: Exchange, delivery: _Delivery, body: bytes) -> Once:
+    place = f"{route.trigger.method} {route.trigger.path}"
+    if delivery.id:
+        # A sender may send a delivery again with other bytes (a new timestamp): its id alone counts.
+        return Once(delivery.id, digest(place, route.target.name, delivery.id), "")
+    scope = exchange.scope
+    return once(exchange.headers, place, route.target.name, scope["raw_path"], scope["query_string"], body)
 
 
 def _acceptance(
-    route: Route, exchange: Exchange, payload: Payload, repeats: Once, verified: Verified, query: list[tuple[str, str]]
+    route: Route, exchange: Exchange, delivery: _Delivery, repeats: Once, query: list[tuple[str, str]]
 ) -> Acceptance:
-    target = route.target
+    target, payload = route.target, delivery.payload
     invocation_id = new_id(target.queue)
+    version = target.function.version_for(repeats.key or invocation_id)
     return Acceptance(
         id=invocation_id,
         queue=target.queue,
         function=target.name,
-        version=target.function.version,
-        event=_event(verified.delivery or invocation_id, exchange, payload, query),
+        version=version,
+        event=event_document(exchange, route.trigger, payload, query, delivery.id or invocation_id, delivery.event),
         blob=payload.blob,
         dedupe=repeats.digest,
         fingerprint=repeats.fingerprint,
         key=repeats.key,
         watch=route.trigger.respond == "result",
         more=trace_fields(exchange.headers),
+        cache=twins_of(target, payload, version),
+        cache_ttl_s=target.manifest.options.cache_s or 0.0,
     )
-
-
-def _event(event_id: str, exchange: Exchange, payload: Payload, query: list[tuple[str, str]]) -> bytes:
-    """Return the document of the event, as `runtime.authoring.event.Event.document` shapes it; the body goes in as it came."""
-    facts: dict[str, Any] = {
-        "id": event_id,
-        "source": exchange.path,
-        "type": "oncue.http",
-        "time": datetime.now(UTC).isoformat(),
-        "extensions": {
-            "http.method": exchange.method,
-            "http.path": exchange.path,
-            "http.query": _query_document(query),
-            "http.headers": _header_document(exchange.headers),
-        },
-    }
-    if payload.media_type is not None:
-        facts["content_type"] = payload.media_type.decode("latin-1")
-    return b'%s,"data":%s}' % (encode_json(facts)[:-1], payload.data)
-
-
-def _query_document(query: list[tuple[str, str]]) -> dict[str, str | list[str]]:
-    found: dict[str, list[str]] = {}
-    for name, text in query:
-        found.setdefault(name, []).append(text)
-    return {name: texts if len(texts) > 1 else texts[0] for name, texts in found.items()}
-
-
-def _header_document(headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    size = 0
-    for name, value in headers.items():
-        size += len(name) + len(value)
-        if size > _MAX_HEADER_BYTES:
-            break
-        if name not in _SECRET_HEADERS:
-            kept[name.decode("latin-1")] = value.decode("latin-1")
-    return kept
 
 
 def _fixed(response: Mapping[str, Any], place: Header) -> Answer:

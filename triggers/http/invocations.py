@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import get_args
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.routing import Route
@@ -15,12 +14,9 @@ from runtime.ledger.records import Invocation, Status
 from triggers.http.answers import Answer, Header, ProblemError, encode_json, json_answer
 from triggers.http.documents import RETRY_AFTER, status_document
 from triggers.http.preferences import moment, wait_asked
+from triggers.http.query import next_link, read_limit, read_names
 from triggers.http.results import end_answer, is_fresh, open_answer
 from triggers.http.waiting import Waits
-
-#: Items of a page, when not said, and at most.
-PAGE_ITEMS = 50
-MAX_PAGE_ITEMS = 200
 
 _STATUSES = get_args(Status)
 
@@ -61,17 +57,10 @@ class Invocations:
 
     async def page(self, request: Request) -> Answer:
         """Answer a page of invocations, newest first."""
-        query = dict(request.query_params)
-        unknown = query.keys() - {"function", "status", "since", "cursor", "limit"}
-        if unknown:
-            raise ProblemError(
-                400, "invalid-query", f"unknown parameter {min(unknown)[:100]!r}; use function, status, since, cursor and limit"
-            )
-        status, limit = query.get("status"), query.get("limit", str(PAGE_ITEMS))
+        query = read_names(request, ("function", "status", "since", "cursor", "limit"))
+        status, limit = query.get("status"), read_limit(query.get("limit"))
         if status is not None and status not in _STATUSES:
             raise ProblemError(400, "invalid-query", f"unknown status {status[:100]!r}; use one of {', '.join(_STATUSES)}")
-        if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit[:9]) <= MAX_PAGE_ITEMS:
-            raise ProblemError(400, "invalid-query", f"limit is a number from 1 to {MAX_PAGE_ITEMS}")
         since_ms = int(moment(query["since"], "since").timestamp() * 1000) if "since" in query else 0
         try:
             page = await self._ledger.page(
@@ -79,14 +68,11 @@ class Invocations:
                 status=status,
                 since_ms=since_ms,
                 cursor=query.get("cursor") or None,
-                limit=int(limit),
+                limit=limit,
             )
         except ValueError as error:
             raise ProblemError(400, "invalid-query", str(error)) from None
-        headers: list[Header] = []
-        if page.next:
-            following = f"/v1/invocations?{urlencode({**query, 'cursor': page.next})}"
-            headers.append((b"link", f'<{following}>; rel="next"'.encode()))
+        headers = [next_link(request, query, page.next)] if page.next else []
         return json_answer(
             200, {"invocations": [status_document(record) for record in page.invocations], "next": page.next}, headers
         )

@@ -15,6 +15,8 @@ from runtime.ledger.keys import new_id
 from runtime.ledger.records import FINAL, Acceptance, Accepted
 from triggers.http.answers import Answer, Header, ProblemError, encode_json
 from triggers.http.bodies import read_body
+from triggers.http.caching import twins_of
+from triggers.http.callbacks.urls import Callbacks
 from triggers.http.exchange import Exchange
 from triggers.http.payloads import Payload, read_payload
 from triggers.http.preferences import AT_ONCE, Once, once, read_query, wait_asked
@@ -23,16 +25,17 @@ from triggers.http.targets import Target
 from triggers.http.tracing import trace_fields
 from triggers.http.waiting import Waits
 
-#: Whose idempotency keys these are, as long as callers have no names.
+#: Whose idempotency keys these are where callers have no names: an OnCue without API keys.
 ANYBODY = ""
 
 
 class Invoker:
     """Accepts direct invocations and answers them."""
 
-    def __init__(self, ledger: AsyncLedger, waits: Waits) -> None:
+    def __init__(self, ledger: AsyncLedger, waits: Waits, callbacks: Callbacks) -> None:
         self._ledger = ledger
         self._waits = waits
+        self._callbacks = callbacks
 
     async def serve(self, exchange: Exchange, target: Target) -> Answer:
         """Return the answer to a direct invocation of a function."""
@@ -45,14 +48,17 @@ class Invoker:
                 400, "invalid-query", f"the query names {fields[0][0][:100]!r} beside a JSON body; put it into the body"
             )
         target.check(payload.value, has_blob=payload.blob is not None)
-        repeats = once(headers, ANYBODY, target.name, query, body)
+        caller = exchange.caller.name if exchange.caller else ANYBODY
+        repeats = once(headers, caller, target.name, query, body)
         wait_s = wait_asked(headers)
+        more = self._more(headers, caller)
         invocation_id = new_id(target.queue)
+        version = target.function.version_for(repeats.key or invocation_id)
         acceptance = Acceptance(
             id=invocation_id,
             queue=target.queue,
             function=target.name,
-            version=target.function.version,
+            version=version,
             event=_event(invocation_id, target, payload),
             blob=payload.blob,
             dedupe=repeats.digest,
@@ -61,7 +67,10 @@ class Invoker:
             delay_s=start.delay_s,
             at_ms=start.at_ms,
             watch=wait_s is not None,
-            more=trace_fields(headers),
+            more=more,
+            # What is to start later, or to be told elsewhere, is an invocation of its own.
+            cache=twins_of(target, payload, version) if start is AT_ONCE and "callback" not in more else "",
+            cache_ttl_s=target.manifest.options.cache_s or 0.0,
         )
         if wait_s is None:
             accepted = await self._ledger.accept(acceptance)
@@ -70,6 +79,14 @@ class Invoker:
                 return open_answer(invocation_id, "scheduled" if waits else "queued", [])
             return await self._repeated(accepted, repeats, 0.0, [])
         return await self._awaited(acceptance, repeats, wait_s)
+
+    def _more(self, headers: Mapping[bytes, bytes], caller: str) -> dict[str, str]:
+        more = trace_fields(headers)
+        if caller:
+            more["caller"] = caller
+        if (callback := headers.get(b"oncue-callback-url")) is not None:
+            more["callback"] = self._callbacks.read(callback)
+        return more
 
     async def _awaited(self, acceptance: Acceptance, repeats: Once, wait_s: int) -> Answer:
         applied: list[Header] = [(b"preference-applied", b"wait=%d" % wait_s)]
@@ -93,8 +110,8 @@ class Invoker:
             )
         record = await self._waits.record(accepted.id, wait_s)
         if headers and record is not None and record.status in FINAL:
-            return await end_answer(self._ledger, record, headers)
-        return open_answer(accepted.id, record.status if record else "queued", headers, is_duplicate=True)
+            return await end_answer(self._ledger, record, [*headers, (b"oncue-%s" % accepted.outcome.encode(), b"true")])
+        return open_answer(accepted.id, record.status if record else "queued", headers, accepted.outcome)
 
 
 def unknown_function(name: str, targets: Mapping[str, Target]) -> ProblemError:

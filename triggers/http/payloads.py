@@ -44,7 +44,7 @@ def read_payload(target: Target, headers: Mapping[bytes, bytes], body: bytes, fi
     media_type = media_type_of(headers)
     takes_blob = target.manifest.blob_parameter is not None
     if media_type == b"application/json" or media_type.endswith(b"+json") or not (media_type or takes_blob):
-        _check_charset(headers)
+        check_charset(headers)
         return Payload(read_json(body), body)
     if takes_blob:
         value = as_data(fields, target.manifest.input_schema)
@@ -61,7 +61,8 @@ def read_payload(target: Target, headers: Mapping[bytes, bytes], body: bytes, fi
     )
 
 
-def _check_charset(headers: Mapping[bytes, bytes]) -> None:
+def check_charset(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a JSON text whose Content-Type names another charset than UTF-8."""
     _, _, parameters = headers.get(b"content-type", b"").lower().partition(b"charset=")
     charset = parameters.partition(b";")[0].strip(b' "')
     if charset not in (b"", b"utf-8", b"utf8", b"us-ascii"):

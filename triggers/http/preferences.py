@@ -119,8 +119,4 @@ def digest(*names: str) -> str:
 
 
 def _fingerprint(parts: tuple[bytes, ...]) -> str:
-    fingerprint = hashlib.sha256()
-    for part in parts:
-        fingerprint.update(b"%d:" % len(part))
-        fingerprint.update(part)
-    return fingerprint.hexdigest()
+    return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in parts])).hexdigest()

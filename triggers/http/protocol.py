@@ -85,6 +85,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_since = None
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()  # the connection is another protocol's from now on, which has deadlines of its own
+        super().handle_websocket_upgrade()
+
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn when the parser gives up."""
         self._refuse(self._refusal)

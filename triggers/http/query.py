@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
-from triggers.http.answers import ProblemError
+from starlette.requests import Request
+
+from triggers.http.answers import Header, ProblemError
 
 #: Fields in one query or form.
 MAX_FIELDS = 200
+#: Items of a page, when not said, and at most.
+PAGE_ITEMS = 50
+MAX_PAGE_ITEMS = 200
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
@@ -29,6 +34,37 @@ def read_fields(encoded: bytes) -> list[tuple[str, str]]:
         )
     except ValueError as error:
         raise ProblemError(400, "invalid-query", f"the query or form cannot be read: {error}") from None
+
+
+def read_names(request: Request, known: Iterable[str]) -> dict[str, str]:
+    """Return the parameters of an endpoint.
+
+    Raises:
+        ProblemError: 400, naming one that the endpoint does not have.
+    """
+    query = dict(request.query_params)
+    unknown = query.keys() - set(known)
+    if unknown:
+        raise ProblemError(400, "invalid-query", f"unknown parameter {min(unknown)[:100]!r}; use {', '.join(known)}")
+    return query
+
+
+def read_limit(text: str | None) -> int:
+    """Return how many items a page is to have.
+
+    Raises:
+        ProblemError: 400: it is no number within bounds.
+    """
+    if text is None:
+        return PAGE_ITEMS
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_PAGE_ITEMS:
+        raise ProblemError(400, "invalid-query", f"limit is a number from 1 to {MAX_PAGE_ITEMS}")
+    return int(text)
+
+
+def next_link(request: Request, query: dict[str, str], cursor: str) -> Header:
+    """Return the header that leads to the next page."""
+    return b"link", f'<{request.url.path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'.encode()
 
 
 def as_data(fields: Iterable[tuple[str, str]], schema: dict[str, Any]) -> dict[str, Any]:

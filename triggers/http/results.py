@@ -10,10 +10,10 @@ from triggers.http.answers import JSON, Answer, Header, ProblemError
 from triggers.http.documents import RETRY_AFTER, accepted_body, location
 
 
-def open_answer(invocation_id: str, status: str, headers: list[Header], *, is_duplicate: bool = False) -> Answer:
-    """Return the 202 of an invocation that is not finished."""
+def open_answer(invocation_id: str, status: str, headers: list[Header], outcome: str = "new") -> Answer:
+    """Return the 202 of an invocation that is not finished; `outcome` is its acceptance's."""
     place = (b"location", location(invocation_id).encode())
-    return Answer(202, accepted_body(invocation_id, status, is_duplicate=is_duplicate), JSON, [place, RETRY_AFTER, *headers])
+    return Answer(202, accepted_body(invocation_id, status, outcome), JSON, [place, RETRY_AFTER, *headers])
 
 
 async def end_answer(ledger: AsyncLedger, record: Invocation, headers: list[Header], if_none_match: bytes = b"") -> Answer:

@@ -32,6 +32,13 @@ class RouteTable:
         for route in ordered:
             self._by_length.setdefault(len(route.segments), []).append(route)
 
+    def find(self, method: str, raw_path: bytes) -> Route | None:
+        """Return the route of a method and a path; None when there is none."""
+        try:
+            return self.match(method, raw_path)[0]
+        except ProblemError:
+            return None
+
     def match(self, method: str, raw_path: bytes) -> tuple[Route, dict[str, str]]:
         """Return the route of a request, and its path's parameters; GET serves HEAD.
 

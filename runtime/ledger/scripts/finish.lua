@@ -12,8 +12,9 @@ for n = 3, #ARGV do
   local id, fence, entry, outcome, died, retry_in, error_json, attempt_json, meta, body, result_ms, record_ms, frames, follow_ups =
     unpack(cmsgpack.unpack(ARGV[n]))
   local key = record_key(id)
-  local status, current, attempt, watched, deaths, name, started, cancel = unpack(redis.call('HMGET', key, 'status', 'fence',
-    'attempt', 'watch', 'deaths', 'function', 'started_ms', 'cancel'))
+  local status, current, attempt, watched, deaths, name, started, cancel, version, callback =
+    unpack(redis.call('HMGET', key, 'status', 'fence', 'attempt', 'watch', 'deaths', 'function', 'started_ms', 'cancel',
+      'version', 'callback'))
   if status ~= 'running' or tonumber(current) ~= fence then
     replies[#replies + 1] = 'stale'
   else
@@ -26,7 +27,7 @@ for n = 3, #ARGV do
     redis.call('HSET', key, 'a' .. attempt,
       '{"started_ms":' .. started .. ',"ended_ms":' .. string.format('%.0f', now) .. ',' .. string.sub(attempt_json, 2))
     append_output(id, frames, (outcome == 'failed' or outcome == 'retrying') and retention or record_ms)
-    drop_entry(entry)
+    release(id, entry)
     if outcome == 'succeeded' then
       redis.call('HSET', key, 'status', 'succeeded', 'ended_ms', now, 'result', meta, 'result_until_ms', now + result_ms)
       if error_json == '' then redis.call('HDEL', key, 'error') end
@@ -35,16 +36,19 @@ for n = 3, #ARGV do
         redis.call('XADD', outbox, '*', 'parent', id, 'follow_up', follow_up)
       end
       redis.call('PEXPIRE', key, record_ms)
+      call_back(id, callback)
     elseif outcome == 'retrying' then
       redis.call('HSET', key, 'status', 'retrying', 'error', error_json, 'due_ms', now + retry_in)
       wait_until(id, now + retry_in)
     elseif outcome == 'cancelled' then
       redis.call('HSET', key, 'status', 'cancelled', 'ended_ms', now, 'error', error_json)
       redis.call('PEXPIRE', key, record_ms)
+      call_back(id, callback)
     else
       bury(id, error_json, retention)
     end
     redis.call('HINCRBY', base .. ':stats', name .. ' ' .. outcome, 1)
+    redis.call('HINCRBY', base .. ':versions', version .. ' ' .. outcome, 1)
     tell(id, watched)
     replies[#replies + 1] = outcome
   end

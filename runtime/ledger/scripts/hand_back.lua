@@ -7,12 +7,10 @@ for n = 1, #ARGV, 3 do
   local key = record_key(id)
   local status, current, attempt, watched = unpack(redis.call('HMGET', key, 'status', 'fence', 'attempt', 'watch'))
   if status == 'running' and current == fence then
-    -- The fence stays raised: what this worker still says about the attempt is refused.
-    redis.call('HSET', key, 'status', 'queued', 'attempt', attempt - 1, 'fence', current + 1)
-    redis.call('HDEL', key, 'entry', 'worker', 'started_ms')
-    drop_entry(entry)
+    redis.call('HSET', key, 'attempt', attempt - 1)
+    wait_again(id, watched)
+    release(id, entry)
     redis.call('XADD', stream, '*', 'id', id)
-    tell(id, watched)
     count = count + 1
   end
 end

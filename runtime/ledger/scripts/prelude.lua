@@ -5,6 +5,7 @@ local base = KEYS[1]
 local stream, due, index, dead = base .. ':stream', base .. ':due', base .. ':index', base .. ':dead'
 local wake, news, orders = base .. ':wake', base .. ':news', base .. ':orders'
 local parked, outbox, group = base .. ':parked', base .. ':outbox', 'workers'
+local callbacks, leases = base .. ':callbacks', base .. ':leases'
 
 local function record_key(id) return base .. ':inv:' .. id end
 local function output_key(id) return base .. ':out:' .. id end
@@ -23,6 +24,11 @@ local function drop_entry(entry)
     redis.call('XACK', stream, group, entry)
     redis.call('XDEL', stream, entry)
   end
+end
+
+-- End a claim's hold on the queue: its stream entry, or its lease when another carrier delivered it.
+local function release(id, entry)
+  if entry == '' then redis.call('ZREM', leases, id) else drop_entry(entry) end
 end
 
 local function tell(id, watched)
@@ -47,11 +53,43 @@ local function append_output(id, frames, ttl_ms)
   if #frames > 0 then redis.call('PEXPIRE', key, ttl_ms) end
 end
 
+-- Have an end told to the URL that came with the invocation; its record stays for as long as that may take (two days).
+local function call_back(id, url)
+  if url then
+    redis.call('ZADD', callbacks, now, id)
+    redis.call('PEXPIRE', record_key(id), 172800000, 'GT')
+    redis.call('PUBLISH', news, 'callbacks')
+  end
+end
+
 -- A failed invocation stays until retention; the set lists the failed ones by time.
 local function bury(id, error_json, retention_ms)
   local key = record_key(id)
   redis.call('HSET', key, 'status', 'failed', 'ended_ms', now, 'error', error_json)
   redis.call('PEXPIRE', key, retention_ms)
+  call_back(id, redis.call('HGET', key, 'callback'))
   redis.call('ZADD', dead, now, id)
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - retention_ms)
+end
+
+-- Have what ran wait again. The fence is raised: what its worker still says about the attempt is refused.
+local function wait_again(id, watched)
+  local key = record_key(id)
+  redis.call('HSET', key, 'status', 'queued')
+  redis.call('HINCRBY', key, 'fence', 1)
+  redis.call('HDEL', key, 'entry', 'worker', 'started_ms')
+  tell(id, watched)
+end
+
+-- Charge a running invocation with the loss of its worker, and fail it when that was once too often.
+-- Returns how often a worker was lost, or nil when it is failed.
+local function charge_loss(id, attempt, started, watched, most_lost, retention_ms)
+  local key = record_key(id)
+  local lost = redis.call('HINCRBY', key, 'lost', 1)
+  redis.call('HSET', key, 'a' .. attempt, cjson.encode({started_ms = tonumber(started), ended_ms = now, outcome = 'lost',
+    error = {kind = 'lost', type = 'WorkerLost', message = 'the worker that ran this attempt is gone'}}))
+  if lost < most_lost then return lost end
+  bury(id, cjson.encode({kind = 'lost', type = 'WorkerLost',
+    message = 'the worker was lost ' .. lost .. ' times while this ran; look at what it does to its host'}), retention_ms)
+  tell(id, watched)
 end

@@ -25,7 +25,7 @@ def test_help() -> None:
     """It names every command; so does `oncue` alone, as wrong use."""
     shown = oncue("--help")
     assert shown.returncode == 0
-    for command in ("up", "web", "worker", "new", "inspect", "list", "invoke", "get", "logs", "invocations"):
+    for command in ("up", "web", "worker", "new", "inspect", "list", "invoke", "get", "logs", "invocations", "cancel", "replay", "send", "verify", "dead"):
         assert f"  {command} " in shown.stdout
     assert oncue().returncode == 2
 

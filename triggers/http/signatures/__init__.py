@@ -1,59 +1,61 @@
 """Webhook signatures: one small file a scheme. A request is verified over its raw body, before anything reads it.
 
-A scheme is a function `(request, secrets, tolerance_s, now) -> Verified` that raises `RefusedError`.
+A scheme is a function `(signed, terms) -> Verified` that raises `RefusedError`; it brings its sender's dedupe key, its
+replay window and its handshake. Most come down to a few lines: see `github.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from runtime.authoring.triggers import HttpTrigger
-from triggers.http.answers import Answer, ProblemError
+from runtime.authoring.triggers import Hmac
+from triggers.http.signatures import (
+    api_key,
+    basic,
+    bearer,
+    generic,
+    github,
+    gitlab,
+    shopify,
+    slack,
+    sns,
+    standard_webhooks,
+    stripe,
+    twilio,
+)
+from triggers.http.signatures.scheme import MisconfiguredError, RefusedError, Scheme, Secret, Signed, Terms, Verified
 
+__all__ = ["SCHEMES", "MisconfiguredError", "RefusedError", "Secret", "Signed", "Terms", "Verified", "verify"]
 
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A request as its sender signed it."""
-
-    method: str
-    path: str
-    query: bytes
-    #: by lower-case name
-    headers: Mapping[bytes, bytes]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What a scheme found besides a good signature."""
-
-    #: the sender's own id of this delivery; repeats of it make no second invocation. Empty: the sender gives none
-    delivery: str = ""
-    #: a handshake to answer instead of running the function
-    answer: Answer | None = None
-
-
-class RefusedError(ProblemError):
-    """The signature is bad or missing, or its timestamp too old or too new. Never says what would have been right."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(401, code, detail)
-
-
-Scheme = Callable[[Signed, Sequence[str], float, float], Verified]
-
-#: The schemes that are built, by the name that `verify=` gives them.
-SCHEMES: Mapping[str, Scheme] = {}
+#: By the name that `verify=` gives them.
+SCHEMES: Mapping[str, Scheme] = {
+    "standard_webhooks": standard_webhooks.verify,
+    "github": github.verify,
+    "stripe": stripe.verify,
+    "slack": slack.verify,
+    "shopify": shopify.verify,
+    "twilio": twilio.verify,
+    "gitlab": gitlab.verify,
+    "sns": sns.verify,
+    "basic": basic.verify,
+    "api_key": api_key.verify,
+    "cloudevents": bearer.verify,
+}
 
 
-def scheme_of(trigger: HttpTrigger) -> Scheme:
-    """Return the scheme a route asks for.
+async def verify(signed: Signed, terms: Terms) -> Verified:
+    """Verify a request by the scheme that its route declares.
 
     Raises:
-        ProblemError: 501: it is not built; an unverified request is never let through instead.
+        RefusedError: the signature is bad, missing or stale.
+        MisconfiguredError: this host has no secret, or none that can be used: an unverified request is never let through.
     """
-    scheme = SCHEMES.get(trigger.verify) if isinstance(trigger.verify, str) else None
-    if scheme is None:
-        raise ProblemError(501, "verification-unavailable", "this route verifies its sender by a scheme that is not available")
-    return scheme
+    trigger = terms.trigger
+    if trigger.verify is None:
+        return Verified()
+    if trigger.secret and not terms.secrets:
+        names = " or ".join(trigger.secret)
+        raise MisconfiguredError(f"the secret {names} has no value on this host; set ONCUE_SECRET_{trigger.secret[0]}")
+    scheme = generic.verify if isinstance(trigger.verify, Hmac) else SCHEMES[trigger.verify]
+    found = scheme(signed, terms)
+    return found if isinstance(found, Verified) else await found

@@ -1,0 +1,266 @@
+"""Deploying through the front door: the command line and HTTP against a running OnCue, under load and without."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import itertools
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from runtime.versions.archive import write_archive
+from runtime.versions.pack import Pack
+from tests.running import OnCue, start
+from tests.versions.deploying import greeting
+
+Eventually = Callable[..., object]
+
+#: Changes of what is served, invocations a second meanwhile, and the seconds that all this may take.
+CHANGES = 20
+RATE = 100
+LOAD_WITHIN_S = 40.0
+#: No caller may wait longer than this for a start, seconds. Half of it is what an idle machine shows; tests share theirs.
+LONGEST_GAP_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+    """A running OnCue with an empty functions folder."""
+    folder = tmp_path_factory.mktemp("front")
+    (folder / "functions").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
+    oncue = start({**kept, "ONCUE_PORT": "0"}, folder, eventually)
+    yield oncue
+    assert oncue.up.stop() == 0
+
+
+@pytest.fixture(autouse=True)
+def empty(oncue: OnCue) -> Iterator[None]:
+    """Undeploy what the test has deployed."""
+    yield
+    for each in httpx.get(f"{oncue.url}/v1/deployments").json()["deployments"]:
+        httpx.delete(f"{oncue.url}/v1/deployments/{each['folder']}").raise_for_status()
+
+
+def folder_of(oncue: OnCue, name: str, source: str) -> Path:
+    folder = oncue.folder / "mine" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "__init__.py").write_text(source)
+    return folder
+
+
+def send(oncue: OnCue, source: str, folder: str = "hello", **query: str) -> httpx.Response:
+    body = write_archive(Pack(folder, (("__init__.py", source.encode()),)))
+    headers = {"Content-Type": "application/zip"}
+    return httpx.post(
+        f"{oncue.url}/v1/deployments", content=body, params={"folder": folder, **query}, headers=headers, timeout=30
+    )
+
+
+def greet(oncue: OnCue, function: str = "greet", **data: object) -> str:
+    answer = httpx.post(f"{oncue.url}/v1/functions/{function}", json=data, headers={"Prefer": "wait=20"}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json())
+
+
+def test_a_folder_from_deploy_to_undeploy(oncue: OnCue) -> None:
+    """By command line: plan, deploy, call, versions, diff, rollback, undeploy; each says what it did."""
+    folder = folder_of(oncue, "hello", greeting("one", more="@cron('0 9 * * *')\ndef tick() -> None: ..."))
+    planned = oncue.run("deploy", str(folder), "--plan")
+    assert "+ function greet" in planned.stdout
+    assert "+ trigger  tick: cron 0 9 * * * UTC" in planned.stdout
+    assert "tick: At 09:00 every day; next " in planned.stdout
+    assert "nothing was changed (--plan)" in planned.stdout
+    assert oncue.json("versions") == {"deployments": [], "quarantined": []}
+    deployed = oncue.run("deploy", str(folder))
+    assert deployed.returncode == 0
+    assert [line.split()[:2] for line in deployed.stderr.splitlines()] == [
+        ["✓", step] for step in ("pack", "install", "inspect", "store", "warm", "switch")
+    ]
+    assert greet(oncue) == "one"
+    assert "it is served already" in oncue.run("deploy", str(folder)).stdout
+    folder_of(oncue, "hello", greeting("two"))
+    report = oncue.json("deploy", str(folder))
+    assert isinstance(report, dict)
+    assert [(f["name"], f["change"]) for f in report["plan"]["functions"]] == [("tick", "removed")]
+    assert greet(oncue) == "two"
+    listed = oncue.json("versions", "hello")
+    assert isinstance(listed, dict)
+    new, old = (version["version"] for version in listed["versions"])
+    assert [version["is_live"] for version in listed["versions"]] == [True, False]
+    assert [version["health"]["succeeded"] for version in listed["versions"]] == [1, 1]
+    assert listed["versions"][0]["success_rate"] == 1.0
+    difference = oncue.run("diff", "hello", old[:8], new[:8]).stdout
+    assert "-    return 'one'\n" in difference
+    assert "+    return 'two'\n" in difference
+    assert "− function tick" in difference
+    assert f"serves      {old}" in oncue.run("rollback", "hello").stdout
+    assert greet(oncue) == "one"
+    assert "hello is no longer served" in oncue.run("undeploy", "hello").stdout
+    assert httpx.post(f"{oncue.url}/v1/functions/greet", json={}).status_code == 404
+    refused = oncue.run("rollback", "hello", "zzzz")
+    assert (refused.returncode, "it has no version 'zzzz'" in refused.stderr) == (2, True)
+
+
+def test_deploying_every_folder_of_a_folder(oncue: OnCue) -> None:
+    """One that is broken stops no other, and makes the command fail."""
+    root = folder_of(oncue, "all/first", greeting("one")).parent
+    folder_of(oncue, "all/broken", "def x(:\n")
+    answer = oncue.run("deploy", "--all", str(root))
+    assert answer.returncode == 1
+    assert "broken/__init__.py:1: SyntaxError: invalid syntax; nothing has changed" in answer.stderr
+    assert greet(oncue) == "one"
+
+
+def test_the_commit_is_recorded(oncue: OnCue) -> None:
+    """Where the folder lies in a git repository: its commit, and whether the folder differs from it."""
+    folder = folder_of(oncue, "hello", greeting("one"))
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+        return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "one")
+    oncue.run("deploy", str(folder))
+    folder_of(oncue, "hello", greeting("two"))
+    oncue.run("deploy", str(folder))
+    document: Any = oncue.json("versions", "hello")
+    found = {version["version"]: (version["commit"], version["dirty"]) for version in document["versions"]}
+    commit = git("rev-parse", "HEAD")
+    assert list(found.values())[:2] == [(commit, True), (commit, False)]
+
+
+def test_over_http_the_plan_and_the_steps(oncue: OnCue) -> None:
+    """200 for a plan and a no-op, 201 for a deploy, a stream of steps for who accepts one, a problem with its place."""
+    planned = send(oncue, greeting("one"), plan="1")
+    assert (planned.status_code, planned.json()["changed"]) == (200, False)
+    assert httpx.get(f"{oncue.url}/v1/deployments").json()["deployments"] == []
+    assert send(oncue, greeting("one")).status_code == 201
+    assert send(oncue, greeting("one")).status_code == 200
+    refused = send(oncue, "x = 1 / 0\n")
+    assert refused.status_code == 400
+    assert {name: refused.json()[name] for name in ("code", "folder", "file", "line", "reason")} == {
+        "code": "broken-folder",
+        "folder": "hello",
+        "file": "__init__.py",
+        "line": 1,
+        "reason": "ZeroDivisionError: division by zero",
+    }
+    body = write_archive(Pack("hello", (("__init__.py", greeting("step by step").encode()),)))
+    headers = {"Content-Type": "application/zip", "Accept": "application/x-ndjson"}
+    answer = httpx.post(f"{oncue.url}/v1/deployments?folder=hello", content=body, headers=headers, timeout=30)
+    lines = [json.loads(line) for line in io.StringIO(answer.text)]
+    assert [line["step"] for line in lines[:-1]] == ["pack", "install", "inspect", "store", "warm", "switch"]
+    assert lines[-1]["report"]["changed"] is True
+    for path, method in (("nothing", "GET"), ("nothing", "DELETE"), ("nothing/rollback", "POST"), ("hello/promote", "POST")):
+        assert httpx.request(method, f"{oncue.url}/v1/deployments/{path}").status_code == 404
+
+
+def test_a_share_of_new_invocations(oncue: OnCue) -> None:
+    """By command line: --percent, sticky by idempotency key, promoted or rolled back; success rates by version."""
+    oncue.run("deploy", str(folder_of(oncue, "hello", greeting("one"))))
+    oncue.run("deploy", str(folder_of(oncue, "hello", greeting("two"))), "--percent", "30")
+    words = {}
+    for n in range(40):
+        headers = {"Prefer": "wait=20", "Idempotency-Key": f"key-{n}"}
+        words[n] = httpx.post(f"{oncue.url}/v1/functions/greet", json={}, headers=headers, timeout=30).json()
+    assert set(words.values()) == {"one", "two"}
+    listed: Any = oncue.json("versions", "hello")
+    by_percent = {
+        version["percent"]: version["health"]["succeeded"]
+        for version in listed["versions"]
+        if version["is_live"] or version["percent"]
+    }
+    assert by_percent[30] >= list(words.values()).count("two") > 0
+    assert "candidate" in oncue.run("promote", "hello", "--percent", "60").stdout
+    oncue.run("rollback", "hello")
+    assert {greet(oncue) for _ in range(8)} == {"one"}
+
+
+def test_deploys_and_rollbacks_under_load(oncue: OnCue) -> None:
+    """Nothing is lost, nothing fails, each invocation runs on the version that accepted it, and starts never pause."""
+    words: dict[str, str] = {}  # version -> what it says
+    accepted: list[str] = []
+    changed_in: list[float] = []
+    words[send(oncue, greeting("w0")).json()["version"]] = "w0"
+    failures: list[object] = []
+
+    async def load() -> None:
+        async with httpx.AsyncClient(base_url=oncue.url, timeout=20) as client:
+
+            async def one() -> None:
+                answer = await client.post("/v1/functions/greet", json={})
+                (accepted.append(answer.json()["id"]) if answer.status_code == 202 else failures.append(answer.text))
+
+            async with asyncio.TaskGroup() as group:
+                began = time.monotonic()
+                for n in itertools.count():
+                    await asyncio.sleep(max(0.0, began + n / RATE - time.monotonic()))
+                    if not changing.is_alive() or n > LOAD_WITHIN_S * RATE:
+                        return
+                    group.create_task(one())
+
+    def change() -> None:
+        for n in range(1, CHANGES + 1):
+            began = time.monotonic()
+            if n % 2:
+                answer = send(oncue, greeting(f"w{n}"))
+                words[answer.json()["version"]] = f"w{n}"
+            else:
+                answer = httpx.post(f"{oncue.url}/v1/deployments/hello/rollback", timeout=30)
+            if not answer.is_success:
+                failures.append(answer.text)
+            changed_in.append(time.monotonic() - began)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    asyncio.run(load())
+    changing.join()
+    assert failures == []
+    assert len(changed_in) == CHANGES
+    records = finished(oncue, set(accepted))
+    ran = {record["version"] for record in records}
+    assert len(ran) > CHANGES / 3
+    for record in records:
+        said = json.dumps(words[record["version"]]).encode()
+        assert record["result"]["sha256"] == hashlib.sha256(said).hexdigest()
+    starts = sorted(datetime.fromisoformat(record["started_at"]).timestamp() for record in records)
+    longest = max(after - before for before, after in itertools.pairwise(starts))
+    print(
+        f"longest gap {longest * 1000:.0f} ms; {len(ran)} versions ran; deploys {changed_in[::2]}, rollbacks {changed_in[1::2]}"
+    )
+    assert longest < LONGEST_GAP_S
+
+
+def finished(oncue: OnCue, ids: set[str]) -> list[dict[str, Any]]:
+    """The records of invocations once all have ended; every one must have succeeded."""
+    ends = time.monotonic() + 20
+    while True:
+        found: dict[str, dict[str, Any]] = {}
+        cursor = None
+        while ids - found.keys():
+            query = {"function": "greet", "limit": 200, **({"cursor": cursor} if cursor else {})}
+            page = httpx.get(f"{oncue.url}/v1/invocations", params=query, timeout=20).json()
+            found |= {record["id"]: record for record in page["invocations"] if record["id"] in ids}
+            cursor = page["next"]
+            if cursor is None:
+                break
+        assert found.keys() == ids, "accepted invocations are lost"
+        statuses = {record["status"] for record in found.values()}
+        if statuses == {"succeeded"}:
+            return list(found.values())
+        assert statuses <= {"queued", "running", "succeeded"}, [r["error"] for r in found.values() if r["error"]]
+        assert time.monotonic() < ends, "they have not ended in time"

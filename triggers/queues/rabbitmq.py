@@ -1,0 +1,190 @@
+"""RabbitMQ: a queue with its bindings and dead letters, consumed with manual acknowledgements.
+
+deliver ── hand-off ── ack. While nothing can be handed over for long (the ledger is away, the function's queue is full)
+the consumer is cancelled and its messages are returned, so that `consumer_timeout` never counts a delivery against them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pika  # type: ignore[import-untyped]  # it comes without types
+
+from triggers.queues.amqp import Channel, Connection, settle
+from triggers.queues.listener import FINISH_S, Desk, UnderWay, until_first
+from triggers.queues.message import Message, SourceAwayError, SourceRefusedError
+
+#: Messages that RabbitMQ sends ahead.
+PREFETCH = 500
+#: Deliveries after which a quorum queue gives a message up (RabbitMQ's own default since 4.0).
+DELIVERY_LIMIT = 20
+#: Seconds without a hand-off after which messages are returned, and how often that is looked at.
+RETURN_AFTER_S = 30.0
+LOOK_S = 1.0
+
+
+class RabbitListener:
+    """Consumes one queue."""
+
+    def __init__(self, desk: Desk, url: str) -> None:
+        self._desk = desk
+        self._url = url
+        trigger = desk.source.trigger
+        self._queue, self._dead = desk.source.name, desk.source.dead_letter
+        self._prefetch = trigger.prefetch or max(PREFETCH, 2 * trigger.batch)
+        self._under_way = UnderWay(self._prefetch)
+        self._buries = trigger.on_invalid == "dead_letter" or trigger.dead_letter is not None
+        self._channel: Channel | None = None
+        self._tag = ""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """As `Listener.run`."""
+        connection = await Connection.open(self._url)
+        try:
+            await self._declare(connection)
+            self._graves = await connection.channel()
+            await self._graves.confirm()
+            self._channel = channel = await connection.channel()
+            await channel.do("basic_qos", prefetch_count=self._prefetch)
+            await until_first(stopping, self._watch(channel), self._watch(self._graves), self._consume(channel))
+            await channel.do("basic_cancel", self._tag)
+            await self._under_way.finish(FINISH_S)
+        finally:
+            await self._return_all()
+            await connection.close()
+
+    async def _watch(self, channel: Channel) -> None:
+        await channel.closed
+
+    async def _declare(self, connection: Connection) -> None:
+        """Make the queue, its dead letters and its binding, unless they are there."""
+        source, channel = self._desk.source, await connection.channel()
+        trigger = source.trigger
+        kind = trigger.queue_type or "quorum"
+        says_how = trigger.queue_type or trigger.delivery_limit or trigger.dead_letter
+        if self._buries and not await connection.exists("queue", self._dead):
+            await channel.do("queue_declare", self._dead, durable=True, arguments={"x-queue-type": kind})
+        # A queue that is there is taken as it is, unless the source says how it has to be.
+        if says_how or not await connection.exists("queue", self._queue):
+            try:
+                await channel.do("queue_declare", self._queue, durable=True, arguments=self._arguments(kind))
+            except SourceRefusedError as error:
+                raise SourceRefusedError(
+                    f"the queue {self._queue!r} is there with other arguments; leave queue_type, delivery_limit and "
+                    f"dead_letter out to take it as it is, or delete it ({error})"
+                ) from error
+        if trigger.bind is not None:
+            exchange, pattern = trigger.bind
+            if not await connection.exists("exchange", exchange):
+                await channel.do("exchange_declare", exchange, exchange_type="topic", durable=True)
+            await channel.do("queue_bind", self._queue, exchange, pattern)
+        channel.raw.close()
+
+    def _arguments(self, kind: str) -> dict[str, Any]:
+        trigger = self._desk.source.trigger
+        arguments: dict[str, Any] = {"x-queue-type": kind}
+        if self._buries:
+            arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self._dead}
+        if kind == "quorum":
+            arguments["x-delivery-limit"] = trigger.delivery_limit or DELIVERY_LIMIT
+            if "x-dead-letter-exchange" in arguments:
+                # Without it RabbitMQ may lose what it dead-letters; it needs this overflow behaviour.
+                arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+        elif trigger.delivery_limit:
+            raise SourceRefusedError(
+                "classic queues have no delivery limit; leave delivery_limit out, or use queue_type='quorum'"
+            )
+        return arguments
+
+    async def _consume(self, channel: Channel) -> None:
+        """Consume; return messages when nothing can be handed over for long, and go on once it can."""
+        hand_off = self._desk.hand_off
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        channel.raw.add_on_cancel_callback(lambda _: settle(gone))
+        while True:
+            answer = await channel.do("basic_consume", self._queue, on_message_callback=self._arrived)
+            self._tag = answer.method.consumer_tag
+            self._desk.report.now("running")
+            while hand_off.blocked_s < RETURN_AFTER_S:
+                await asyncio.wait({gone}, timeout=LOOK_S)
+                if gone.done():
+                    raise SourceAwayError(f"the queue {self._queue!r} was deleted")
+            await channel.do("basic_cancel", self._tag)
+            await self._return_all()
+            await hand_off.unblocked()
+
+    async def _return_all(self) -> None:
+        """Give back what is under way, without counting a delivery: in quorum queues `reject` counts, `nack` does not."""
+        await self._under_way.cancel()
+        if self._channel is not None and self._channel.raw.is_open:
+            self._channel.raw.basic_nack(0, multiple=True, requeue=True)
+
+    def _arrived(self, raw: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+        self._under_way.begin(self._settle(raw, method, properties, body))
+
+    async def _settle(self, raw: Any, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
+        tag = method.delivery_tag
+        try:
+            await self._desk.settle(_message(method, properties, body), self._bury)
+        except (SourceAwayError, SourceRefusedError):
+            return  # the channel is gone; the message comes again
+        except Exception:  # one message must not hold up the others; it comes again, up to its limit
+            self._desk.log.exception("a message could not be handed over", message=properties.message_id)
+            if raw.is_open:
+                raw.basic_reject(tag, requeue=True)
+            return
+        if raw.is_open:
+            raw.basic_ack(tag)
+
+    async def _bury(self, message: Message, reason: str) -> None:
+        properties: pika.BasicProperties = message.original
+        headers = {**(properties.headers or {}), "oncue-reason": reason, "oncue-source": self._desk.source.url}
+        kept = {name: value for name, value in vars(properties).items() if value is not None and name != "headers"}
+        # A message's own expiration has run out, or would end its stay among the dead letters.
+        kept.pop("expiration", None)
+        await self._graves.publish(
+            self._dead, message.body, pika.BasicProperties(**kept | {"headers": headers, "delivery_mode": 2})
+        )
+
+
+def _message(method: Any, properties: pika.BasicProperties, body: bytes) -> Message:
+    return Message(
+        body,
+        properties.message_id or None,
+        headers={name: _value(value) for name, value in (properties.headers or {}).items()},
+        content_type=properties.content_type,
+        time=_moment(properties.timestamp),
+        subject=method.routing_key,
+        facts={"exchange": method.exchange, "redelivered": method.redelivered, **_said(properties)},
+        original=properties,
+    )
+
+
+def _said(properties: pika.BasicProperties) -> dict[str, str]:
+    names = ("correlation_id", "reply_to", "app_id", "type")
+    return {name: getattr(properties, name) for name in names if getattr(properties, name) is not None}
+
+
+def _value(value: Any) -> Any:
+    """Return a header's value as JSON."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(name): _value(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_value(each) for each in value]
+    if isinstance(value, bool | float) or value is None:
+        return value
+    return int(value) if isinstance(value, int) else str(value)  # pika reads 64-bit integers as a subclass of its own
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    # Some producers write milliseconds into this field of seconds; then the moment of arrival is closer to the truth.
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
