@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from infra.settings import SECRET_PREFIX, Settings, secret
+from infra.settings import SECRET_PREFIX, Settings, connection, connection_variable, secret
 
 #: The catalog as `infra.deploying` prints it.
 Catalog = dict[str, Any]
@@ -57,6 +58,10 @@ def _function(folder: str, function: dict[str, Any], settings: Settings) -> Iter
     for secret_name, why in wanted.items():
         if secret(secret_name) is None:
             yield (("    ! ", "yellow"), f"set {SECRET_PREFIX}{secret_name}: {why}")
+    for url in (t["url"] for t in function["triggers"] if t["kind"] == "queue"):
+        name = urlsplit(url).netloc
+        if connection(name) is None:
+            yield (("    ! ", "yellow"), f"set {connection_variable(name)}: {url} cannot be read without")
     for secret_name, note in options["optional_secrets"].items():
         if secret(secret_name) is None:
             note = note.replace("{state}", str(settings.data.absolute() / "state" / folder))

@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -98,7 +99,7 @@ class RabbitMQServer:
         self._reader = threading.Thread(target=self._read, args=(self.process,), name="rabbitmq-output", daemon=True)
         self._reader.start()
         ends = time.monotonic() + START_WITHIN_S
-        while not (self._listens() and self.evaluate("rabbit:is_running()") == "true"):
+        while not self._is_up():
             if self.process.poll() is not None or time.monotonic() > ends:
                 self.kill()
                 words = b" / ".join(self._lines).decode(errors="replace")
@@ -123,7 +124,7 @@ class RabbitMQServer:
         in three minutes. The queue then comes back without a leader, and confirms nothing more.
         """
         if self.process is not None:
-            if self.process.poll() is None:
+            with suppress(RabbitMQServerError):
                 self.evaluate("[dets:sync(Table) || Table <- dets:all()]")
             self.process.kill()
             self._reap()
@@ -159,11 +160,11 @@ class RabbitMQServer:
         closed = self.evaluate(f'length([rabbit_networking:close_connection(P, "told to") || P <- {connections}])')
         return int(closed)
 
-    def _listens(self) -> bool:
+    def _is_up(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1.0):
-                return True
-        except OSError:
+                return self.evaluate("rabbit:is_running()") == "true"
+        except (OSError, RabbitMQServerError):
             return False
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:

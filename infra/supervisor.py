@@ -73,8 +73,8 @@ class Supervisor:
         deploying: Program | None = None,
         keys: Keys | None = None,
     ) -> None:
-        """`deploying`: what deploys the functions folder, instead of a process that does so once and is started again
-        for every change. `keys`: a terminal, and what is told of each key pressed there.
+        """`deploying`: what deploys the functions folder and stays to do so again, instead of a process that does it once
+        and is started for every change. `keys`: a terminal, and what is told of each key pressed there.
         """
         self.settings = settings
         self.feed = feed
@@ -84,6 +84,7 @@ class Supervisor:
         self.catalog = announcing.EMPTY
         self._programs = programs
         self._deployment: ChildProcess | None = None
+        self._deploying_stays = deploying is not None
         self._deploying = deploying or Program("deploy", process.command("deploy"), grace_s=0)
         self._keys = keys
         self._watch = FolderWatch(settings.functions)
@@ -126,8 +127,7 @@ class Supervisor:
 
             refuse_open_door(self.settings, self.settings.ledger_url)
         self._deployment = self._begin_deployment()
-        deployed = "the deployment of the functions folder"
-        self._wait(lambda: self._deployment is None or self.catalog is not announcing.EMPTY, DEPLOY_WITHIN_S, deployed)
+        self._wait(self._has_deployed, DEPLOY_WITHIN_S, "the deployment of the functions folder")
         if self.catalog is announcing.EMPTY:
             raise SupervisorError("the functions folder could not be deployed; the reason is above")
         environment = process_environment(self.settings)
@@ -141,6 +141,9 @@ class Supervisor:
             self.feed.line(*line)
         if self.catalog == announcing.EMPTY | {"kind": "catalog"}:
             self.feed.line(f"no functions in {self.settings.functions} yet; make one: oncue new NAME", style="dim")
+
+    def _has_deployed(self) -> bool:
+        return self._deployment is None or (self._deploying_stays and self.catalog is not announcing.EMPTY)
 
     def _with_free_port(self) -> Settings:
         """Check that the port can be bound, so that one sentence says so; port 0 becomes a free one."""

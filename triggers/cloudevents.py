@@ -8,17 +8,18 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-
-import msgspec
 
 from runtime.authoring.errors import OnCueError
 from runtime.authoring.event import Event
 
 #: The media type of a structured event in JSON (CloudEvents JSON format, section 3).
 STRUCTURED = "application/cloudevents+json"
+
+#: Reads JSON as strictly as its transport wants it.
+ReadJson = Callable[[bytes], Any]
 
 _OWN = frozenset(("specversion", "id", "source", "type", "time", "subject", "datacontenttype", "dataschema"))
 _NAME = re.compile(r"[a-z0-9]+")
@@ -56,21 +57,19 @@ def from_document(document: Any) -> Arrived:
     return Arrived(_event(attributes, {}), blob)
 
 
-def from_attributes(attributes: Mapping[str, Any], content_type: str | None, body: bytes) -> Arrived:
+def from_attributes(attributes: Mapping[str, Any], content_type: str | None, body: bytes, read_json: ReadJson) -> Arrived:
     """Read a binary event: attributes without the prefix of their transport ("ce-", "ce_", "cloudEvents:"), and the data.
 
     Raises:
-        CloudEventError: it is none, or its data is not the JSON it says it is.
+        CloudEventError: it is none.
+        Exception: whatever `read_json` raises for data that is not the JSON it says it is.
     """
     given = {**attributes, "datacontenttype": content_type} if content_type else dict(attributes)
     if not body:
         return Arrived(_event(given, None), None)
     if content_type is not None and not is_json(content_type):
         return Arrived(_event(given, {}), body)
-    try:
-        return Arrived(_event(given, msgspec.json.decode(body)), None)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CloudEventError(f"the data cannot be read as JSON: {error}") from error
+    return Arrived(_event(given, read_json(body)), None)
 
 
 def is_json(content_type: str) -> bool:

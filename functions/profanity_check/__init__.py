@@ -32,21 +32,20 @@ def profanity_check(
 
     Matches are in order and do not overlap; `start` and `end` count characters of `text`. `severity` is 1 (mild),
     2 (strong) or 3 (severe); `score` runs from 0 (clean) towards 1. `masked` is `text` with every match as asterisks.
+    The first 10,000 matches are told and masked; `truncated` says that there may be more.
     `allow` lists words and phrases to leave alone, `deny` further ones to find (category "denied").
     """
     text = _LONE_SURROGATE.sub("\ufffd", text)
     lexicons = [of_languages(frozenset(languages))]
     if allow or deny:
         lexicons.append(of_call(tuple(allow), tuple(deny)))
-    finds = search.find(text, lexicons)
-    truncated = len(finds) > search.MAX_FINDS
-    del finds[search.MAX_FINDS :]
+    finds, truncated = search.find(text, lexicons)
     masked, end = [], 0
     for found in finds:
         masked += [text[end : found.start], "*" * (found.end - found.start)]
         end = found.end
     return {
-        "clean": not finds,
+        "clean": not (finds or truncated),
         "score": round(1 - math.prod(1 - WEIGHTS[found.word.severity] for found in finds), 3),
         "matches": [
             {

@@ -17,14 +17,14 @@ _MAX_PIECE = 200
 _OVERLAP = 40
 #: stands at the end of a piece where its chunk goes on; counts as a letter, and is in no word
 GOES_ON = "ʘ"
+#: stands for the second and further signs of a drawn letter
+DRAWN_ON = "\x01"
 
 # Neither one plain word in its punctuation nor free of letters. Possessive, so that no chunk is read over and over.
-_ODD = re.compile(
-    r"(?<!\S)(?![^\w\s@$+|!<\\}]*+[^\W\d_]++(?:'[^\W\d_]++)?+[^\w\s@$+|*]*+(?!\S))(?![^\sa-z@]*+(?!\S))\S++"
-)
+_ODD = re.compile(r"(?<!\S)(?![^\w\s@$+|!<\\}]*+[^\W\d_]++(?:'[^\W\d_]++)?+[^\w\s@$+|*]*+(?!\S))(?![^\sa-z@]*+(?!\S))\S++")
 _STRETCHED = re.compile(r"([a-z])\1(?:\1|([a-z])\2)")
 # Three or more single letters with anything between, which is spaces here; a "ß" is folded to "ss".
-_APART = re.compile(r" (?:ss|\w)(?: {1,4}(?:ss|\w)(?= )){2,}")
+_APART = re.compile(r" (?:ss|\w)(?: {1,4}+(?:ss|\w)(?= )){2,}+")
 _LEET_BEFORE = re.compile(r"[@$(!|+]\s{0,3}\Z")
 
 _DRAWN = {
@@ -47,7 +47,7 @@ _DRAWN = {
         r"|_": "l",
         r"\/": "v",
         r"><": "x",
-        r"< ( [ {": "c",
+        r"< [": "c",
     }.items()
     for letter in signs.split()
 }
@@ -55,10 +55,12 @@ _DRAWING = re.compile("|".join(map(re.escape, sorted(_DRAWN, key=len, reverse=Tr
 
 _DIGITS = {ord(digit): letter for digit, letter in zip("0123456789", canonical("oizeasgtbg"), strict=True)}
 _LETTERS = {**{ord(letter): canonical(letter) for letter in string.ascii_lowercase}, **_DIGITS}
-_SYMBOLS = string.punctuation + " \x01"
-_DROPPED = dict.fromkeys(map(ord, _SYMBOLS))
+_DROPPED = dict.fromkeys(map(ord, string.punctuation + " " + DRAWN_ON))
 _LEET = {ord(symbol): letter for symbol, letter in zip("@!|$+(", "aiistc", strict=True)}
-_HIDDEN = {ord(symbol): "-" if symbol in "-_.,:;/\\'\"()[]{}<>=" else "*" for symbol in string.punctuation} | {32: None, 1: None}
+_HIDDEN: dict[int, str | None] = {
+    ord(symbol): "-" if symbol in "-_.,:;/\\'\"()[]{}<>" else "*" for symbol in string.punctuation
+}
+_HIDDEN |= dict.fromkeys(map(ord, "= " + DRAWN_ON))
 _TABLES: tuple[dict[int, str | None], ...] = (
     {**_LETTERS, **_DROPPED, **_LEET},
     {**_LETTERS, **_DROPPED},
@@ -105,6 +107,6 @@ def readings(chunk: str) -> Iterator[tuple[str, Table]]:
     """Yield (text, table): the text, as long as the chunk or chunks given, is to be translated by the table."""
     for table in _TABLES:
         yield chunk, table
-    drawn = _DRAWING.sub(lambda match: _DRAWN[match[0]] + "\x01" * (len(match[0]) - 1), chunk)
+    drawn = _DRAWING.sub(lambda match: _DRAWN[match[0]] + DRAWN_ON * (len(match[0]) - 1), chunk)
     if drawn != chunk:
         yield drawn, _TABLES[0]

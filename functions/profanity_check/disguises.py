@@ -21,7 +21,7 @@ _SOUNDS = tuple(
     for pattern, _, sound in (
         rule.partition(">")
         for rule in (  # noqa: SIM905  # rules are read more easily than a list of pairs
-            "ck>k ck>kk ck>q ck>c c(?!h)>k (?<!c)k>c k>q qu>k ^f>ph ph>f u>v u>oo o>aw a$>ah v>b b>v i>l l>i i>y y>i i>ie i>ei i>ia "
+            "ck>k ck>kk ck>q ck>c c(?!h)>k (?<!c)k>c k>q qu>k f>ph ph>f u>v u>oo o>aw a$>ah v>b b>v i>l l>i i>y y>i i>ie i>ei i>ia "
             "s>z s$>z ss>zz ss(?=.)>s sch>sh ^sh>sch tch>ch ff(?=.)>f j>h j>x g(?=[ie])>j ll>y w>vv er$>a er$>ah er$>or "
             "ar(?=d)>er ou>u au>ai ei>ai chs>x chs>xx ss$>sz a>x e>x i>x o>x u>x"
         ).split()
@@ -78,16 +78,16 @@ def canonical(letters: str) -> str:
 
 
 def shapes_of(word: Word) -> Iterator[tuple[str, Shape]]:
-    """Yield as listed; and of words of four letters or more misspelt, backwards, and split by spaces."""
+    """Yield as listed; and of single words of four letters or more misspelt, backwards, and split by spaces."""
     letters = word.letters
     yield _shape(word, letters)
-    if not word.severity or len(letters) < 4:
+    if not word.severity or len(letters) < 4 or " " in letters:
         return
     yield from (_shape(word, wrong) for wrong in _doubled(letters))
     for wrong in set(_by_sound(letters)) - {letters}:
         if len(wrong) > 3:
             yield from _guessed(word, wrong)
-    if " " in letters or word.severity < _STRONG:
+    if word.severity < _STRONG:
         return
     for wrong in set(_swapped(letters)) - {letters}:
         yield from _guessed(word, wrong)
@@ -114,7 +114,7 @@ def _endings(word: Word) -> tuple[str, ...]:
 
 def _doubled(letters: str) -> Iterator[str]:
     for place, letter in enumerate(letters):
-        if letter != " " and letter not in letters[place + 1 : place + 2]:
+        if letter not in letters[place + 1 : place + 2]:
             yield letters[:place] + letter + letters[place:]
 
 

@@ -16,15 +16,15 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from .chunks import Table, chunks, readings
+from .chunks import DRAWN_ON, Table, chunks, readings
 from .disguises import Disguise, Word
 from .folding import fold, origins
 from .lexicon import Lexicon
 
-#: Finds that are told; what is beyond is not looked at.
+#: Finds that are told; what is beyond them is not.
 MAX_FINDS = 10_000
-# Places looked at for one lexicon and way of reading: some of them are dropped later.
-_MAX_CANDIDATES = 2 * MAX_FINDS
+# Disguises that are looked at.
+_MAX_DISGUISED = 4 * MAX_FINDS
 
 _LINE_BREAK = re.compile("\n")
 _REPEATED = re.compile(r"([^\n*-])\1+")
@@ -47,23 +47,22 @@ class _Run(NamedTuple):
     count: int
 
 
-def find(text: str, lexicons: Sequence[Lexicon]) -> list[Find]:
-    """Return what the lexicons list, in order, without overlaps; at most one more than `MAX_FINDS`."""
+def find(text: str, lexicons: Sequence[Lexicon]) -> tuple[list[Find], bool]:
+    """Return what the lexicons list, in order, without overlaps; and whether not all was looked at."""
     folded = fold(text)
     words = folded.translate(_ASCII_TO_SPACES) if folded.isascii() else _NO_LETTER.sub(" ", folded)
     padded = f" {words} "
-    places: dict[str, list[int]] = {}
-    for place, chunk in chunks(folded, padded):
-        places.setdefault(chunk, []).append(place)
-    candidates = []
+    placed = list(chunks(folded, padded))
+    candidates: list[Find] = []
+    truncated = False
     for lexicon in lexicons:
-        candidates += islice(_plain(folded, padded, lexicon), _MAX_CANDIDATES)
-        if places:
-            candidates += _placed(_disguised(list(places), lexicon), places)
-    if not candidates:
-        return []
+        disguised = list(islice(_disguised(placed, lexicon), _MAX_DISGUISED + 1))
+        truncated |= len(disguised) > _MAX_DISGUISED
+        candidates += disguised
+        candidates += _plain(folded, padded, lexicon)
     candidates.sort(key=lambda found: (found.start, found.word.severity > 0, -found.end))
-    return list(islice(_settle(text, padded, candidates), MAX_FINDS + 1))
+    finds = list(islice(_settle(text, padded, candidates), MAX_FINDS + 1)) if candidates else []
+    return finds[:MAX_FINDS], truncated or len(finds) > MAX_FINDS
 
 
 def _plain(folded: str, padded: str, lexicon: Lexicon) -> Iterator[Find]:
@@ -74,37 +73,37 @@ def _plain(folded: str, padded: str, lexicon: Lexicon) -> Iterator[Find]:
         yield Find(start, end, shape.word)
 
 
-def _placed(finds: Iterator[tuple[str, Find]], places: dict[str, list[int]]) -> Iterator[Find]:
-    """Put what was found in a chunk at all places of that chunk."""
-    for chunk, (start, end, word) in finds:
-        for place in places[chunk][:_MAX_CANDIDATES]:
+def _disguised(placed: list[tuple[int, str]], lexicon: Lexicon) -> Iterator[Find]:
+    if not placed:
+        return
+    unique = list({chunk for _, chunk in placed})
+    finds: dict[str, set[Find]] = {}
+    for text, table in readings("\n".join(unique)):  # the fold leaves no other line break
+        for number, found in _read(text, table, lexicon):
+            finds.setdefault(unique[number], set()).add(found)
+    for place, chunk in placed:
+        for start, end, word in finds.get(chunk, ()):
             yield Find(place + start, place + end, word)
 
 
-def _disguised(chunks: list[str], lexicon: Lexicon) -> Iterator[tuple[str, Find]]:
-    joined = "\n".join(chunks)  # the fold leaves no other line break
-    for text, table in readings(joined):
-        yield from islice(_read(chunks, text, table, lexicon), _MAX_CANDIDATES)
-
-
-def _read(chunks: list[str], text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[str, Find]]:
+def _read(text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[int, Find]]:
+    """Yield (number of the line, find in that line), each line being a chunk."""
     reading = _REPEATED.sub(r"\1", text.translate(table))
+    lines: list[str] = []
     breaks: list[int] = []
-    starts: list[int] = []
     known = -1
     for last, disguises in lexicon.disguised.iter(reading):
-        if not breaks:
+        if not lines:
+            lines = text.split("\n")
             breaks = [-1, *(match.start() for match in _LINE_BREAK.finditer(reading))]
-            starts = [0, *(match.end() for match in _LINE_BREAK.finditer(text))]
         number = bisect_left(breaks, last) - 1
-        chunk = chunks[number]
         if number != known:
-            known, runs = number, _runs(text[starts[number] : starts[number] + len(chunk)], table)
+            known, runs = number, _runs(lines[number], table)
         end = last - breaks[number]
         found = runs[end - len(disguises[0].runs) : end]
         for disguise in disguises:
-            if _is_meant(chunk, found, disguise, table):
-                yield chunk, Find(found[0].start, found[-1].stop, disguise.word)
+            if _is_meant(lines[number], found, disguise, table):
+                yield number, Find(found[0].start, found[-1].stop, disguise.word)
                 break
 
 
@@ -134,21 +133,25 @@ def _is_meant(chunk: str, found: list[_Run], disguise: Disguise, table: Table) -
         size += run.count
     word, begin, end = disguise.word, found[0].start, found[-1].stop
     written = chunk[begin:end]
-    symbols = [sign for sign in written if not sign.isalnum()]
-    hidden = [sign for sign in symbols if table.get(ord(sign)) in ("*", "-")]
-    if hidden and (" " in written or (len(hidden) > 1 and any(table.get(ord(sign)) not in (*"*-", None) for sign in symbols))):
+    symbols = [(sign, table.get(ord(sign))) for sign in written if not sign.isalnum() and sign != DRAWN_ON]
+    hidden = sum(meaning is not None and meaning in "*-" for _, meaning in symbols)
+    if hidden and (" " in written or (hidden > 1 and any(meaning and meaning.isalpha() for _, meaning in symbols))):
         return False  # code
+    if "-" in (meaning for _, meaning in symbols) and (len(set(symbols)) > 1 or sum(map(str.isalpha, written)) < 2):
+        return False
     digits = sum(map(str.isdigit, written))
     if 5 * digits > 3 * size or (size == 3 and written[-1].isdigit()):
         return False  # "A55" is a road, "AS5" a flight
     left, right = _is_edge(chunk, begin - 1, -1), _is_edge(chunk, end, 1)
-    if size == end - begin:
+    if size + written.count(DRAWN_ON) == end - begin:
         return (word.opens_left or left) and (word.opens_right or right)
-    separators = set(symbols).difference(")]}")
-    if len(separators) > 1 and not separators.isdisjoint("([{<=;?&"):
+    separators = {sign for sign, meaning in symbols if not (meaning and meaning.isalpha())}.difference(")]}")
+    if len(separators) > 1 and not separators.isdisjoint("([{<>=;?&"):
         return False  # code: "f(u, c, k)"
+    if separators and ("(", "c") in symbols:
+        return False
     # Letters pulled apart: the word must fill the chunk, or end where the way of pulling apart ends.
-    if size == 3 and (digits or len(separators) > 1):
+    if size == 3 and (digits or len(separators) > 1 or DRAWN_ON in written):
         return False
     article = begin == 2 and chunk[0] in "ai" and size > 3  # "a d i c k"
     spelt = word.opens_left and end - begin >= 2 * size - 1  # a stem, letter by letter: "w t f f u c k"

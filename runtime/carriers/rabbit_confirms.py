@@ -119,14 +119,17 @@ class ConfirmingChannel:
         self._raise_if_lost()
 
     def close(self) -> None:
-        """Close the connection, whatever its state; one that RabbitMQ blocks, and so does not answer, is left after a second."""
-        connection, ends = self._connection, time.monotonic() + CLOSE_WITHIN_S
+        """Close the connection, whatever its state; one that RabbitMQ blocks, and so does not answer, is cut after a second."""
+        connection = self._connection
         if connection is not None:
             if not (connection.is_closed or connection.is_closing):
                 connection.close()
+            ends = time.monotonic() + CLOSE_WITHIN_S
             while not connection.is_closed and time.monotonic() < ends:
                 self._turn(0.05)
-            self._turn(0.0)  # its socket is closed by a last callback
+            if not connection.is_closed:
+                connection._adapter_disconnect_stream()  # pika has no public way to give up on an answer
+            self._turn(0.05)  # the socket is closed by a last callback
         self._loop.close()
 
     def _run(self, is_done: Callable[[], bool], within_s: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,7 @@ import structlog
 from runtime.authoring.event import Event
 from runtime.ledger.events import acceptances
 from runtime.ledger.keys import new_id
-from runtime.ledger.outbox import Outbox
+from runtime.ledger.outbox import Entry, Outbox
 from runtime.ledger.records import Acceptance
 from runtime.ledger.wire import LedgerUnavailableError
 from runtime.versions.catalog import Catalog
@@ -61,18 +62,24 @@ class Relay:
 
     def _run(self) -> None:
         next_take_over = 0.0
+        # Read, and not delivered yet: after an outage it goes on with these, and does not wait for the takeover.
+        waiting: deque[Entry] = deque()
         while not self._stopping.is_set():
             try:
-                entries = self._outbox.read(count=BATCH, wait_s=WAIT_S)
-                if time.monotonic() >= next_take_over:
-                    entries += self._outbox.take_over(idle_s=TAKE_OVER_S, count=BATCH)
+                if not waiting and time.monotonic() >= next_take_over:
+                    waiting += self._outbox.take_over(idle_s=TAKE_OVER_S, count=BATCH)
                     next_take_over = time.monotonic() + TAKE_OVER_S
-                for entry, fields in entries:
-                    self._deliver(entry, fields)
+                if not waiting:
+                    waiting += self._outbox.read(count=BATCH, wait_s=WAIT_S)
+                while waiting:
+                    self._deliver(*waiting[0])
+                    waiting.popleft()
             except LedgerUnavailableError:
                 self._stopping.wait(0.5)
             except Exception:  # noqa: BLE001  # an entry must not be lost because of a defect: takeover tries again
                 self._log.exception("an outbox entry could not be delivered")
+                if waiting:
+                    waiting.popleft()
                 self._stopping.wait(0.5)
 
     def _deliver(self, entry: str, fields: Fields) -> None:

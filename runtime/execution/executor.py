@@ -102,9 +102,9 @@ class Executor:
 
     def let_go(self, claim: Claim, why: str) -> None:
         """End the child of a claim that was cancelled or given to another worker."""
-        self._log.info("letting go of an attempt", id=claim.id, attempt=claim.attempt, why=why)
         with self._ended:
-            if self._running.get(claim.id) is claim:  # the next attempt may have begun here
+            if self._running.get(claim.id) is claim:  # else it has just ended, or the next attempt has begun here
+                self._log.info("letting go of an attempt", id=claim.id, attempt=claim.attempt, why=why)
                 self._pools.cancel(claim.version, claim.id)
 
     def cancel(self, invocation_id: str) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import uvloop
 
 from infra.embedded import EmbeddedServer
+from runtime.carriers.relay import TAKE_OVER_S, Relay
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.keys import QueueKeys
 from runtime.ledger.store import ResultStore
@@ -72,6 +73,29 @@ def test_a_lease_without_a_stream_entry_is_renewed_while_the_server_is_full(own_
     book.redis.config_set("maxmemory", 1)
     assert book.worker.renew("default", "one", [claim]) == []
     assert book.redis.zscore(leases, invocation_id) > before
+
+
+def test_follow_ups_go_on_at_once_after_an_outage(own_server: EmbeddedServer, deploy: Deploy, eventually: Eventually) -> None:
+    """What a relay had read when Redis began to refuse leaves when it takes writes again, long before a takeover is due."""
+    deployment = deploy(own_server.url, CODE)
+    book = deployment.book
+    relay = Relay(own_server.url, "default", "relay", deployment.registry.catalog)
+    relay.start()
+    follow_up = b'{"kind":"invoke","function":"wait_for","data":{"path":"nowhere"},"delay_s":0}'
+    eventually(lambda: book.redis.exists(KEYS.outbox))
+    book.redis.xadd(KEYS.outbox, {"parent": "default-" + "0" * 26, "follow_up": follow_up})
+    eventually(lambda: book.redis.xlen(KEYS.stream) == 1)
+    with book.redis.pipeline() as at_once:
+        for _ in range(3):
+            at_once.xadd(KEYS.outbox, {"parent": "default-" + "0" * 26, "follow_up": follow_up})
+        at_once.config_set("maxmemory", 1)
+        at_once.execute()
+    eventually(lambda: book.redis.xpending(KEYS.outbox, "relay")["pending"] == 3)
+    eventually(lambda: "errorstat_OOM" in book.redis.info("errorstats"))
+    book.redis.config_set("maxmemory", 0)
+    eventually(lambda: book.redis.xlen(KEYS.stream) == 4, TAKE_OVER_S / 2)
+    relay.close()
+    relay._thread.join(5)
 
 
 def test_leases_and_delays_outlive_an_answer_that_none_expects(

@@ -37,9 +37,9 @@ def main() -> int:
     """Play what is asked for; return 1 when anything was violated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
-    parser.add_argument("--short", action="store_true", help="play as `just test` does, with a lease of 1 s")
+    parser.add_argument("--short", action="store_true", help="play as `just test` does, with a lease of 2 s")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--keep", type=Path, help="keep logs, journal and data here")
+    parser.add_argument("--keep", type=Path, help="keep logs, journal and data in FOLDER/SEED")
     asked = parser.parse_args()
     print(f"seed {asked.seed}\n\n{HEAD}", flush=True)
     violated = []
@@ -47,7 +47,7 @@ def main() -> int:
         if lacks := scenario.lacks():
             print(f"| {scenario.name} | SKIPPED: {lacks} |||||||", flush=True)
             continue
-        folder = asked.keep / scenario.name.replace(" ", "-") if asked.keep else None
+        folder = asked.keep / str(asked.seed) / scenario.name.replace(" ", "-") if asked.keep else None
         outcome = play(scenario, seed=asked.seed, is_short=asked.short, folder=folder)
         print(row(outcome), flush=True)
         if outcome.findings.violations:

@@ -53,7 +53,7 @@ SCENARIOS = (
     Scenario(wires.web_killed),
     Scenario(wires.connections_dropped, is_short=True),
     Scenario(wires.reply_reset, is_short=True),
-    Scenario(wires.worker_partitioned, is_short=True),
+    Scenario(wires.worker_partitioned),
     Scenario(wires.web_partitioned),
     Scenario(ledgers.redis_killed),
     Scenario(ledgers.redis_away, is_short=True),
@@ -79,7 +79,7 @@ def play(scenario: Scenario, *, seed: int, is_short: bool, folder: Path | None =
     """Play a scenario in a folder of its own, and return what came of it; violations are listed, never raised."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="oncue-chaos-") as temporary:
-        stage = Stage(folder or Path(temporary), seed=seed, is_short=is_short, carrier=scenario.carrier)
+        stage = Stage(folder or Path(temporary) / "stage", seed=seed, is_short=is_short, carrier=scenario.carrier)
         try:
             scenario.play(stage)
         except Exception as error:

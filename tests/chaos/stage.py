@@ -35,7 +35,7 @@ class Outcome:
 
 
 class Stage:
-    """One playing of a scenario, long (`just chaos`, the default lease) or short (`just test`, a lease of 1 s)."""
+    """One playing of a scenario, long (`just chaos`, the default lease) or short (`just test`, a lease of 2 s)."""
 
     def __init__(self, folder: Path, *, seed: int, is_short: bool, carrier: str = "redis") -> None:
         self.folder = folder
@@ -43,7 +43,7 @@ class Stage:
         self.is_short = is_short
         self.carrier = carrier
         self.random = random.Random(seed)
-        self.lease_s = 1.0 if is_short else 5.0
+        self.lease_s = 2.0 if is_short else 5.0
         self.notes: list[str] = []
         self.answers: Counter[str] = Counter()
         self.violations: list[str] = []
@@ -51,7 +51,7 @@ class Stage:
         self.findings = Findings(violations=["the scenario did not come to its end"])
         self._kills: list[tuple[int, float]] = []
         self._clients: list[Client] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
         self.promises = ClientLedger(folder / "promises")
 
     def span(self, long_s: float, short_s: float) -> float:

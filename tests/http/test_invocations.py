@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runtime.authoring.manifest import Problem
-from runtime.ledger.keys import new_id
 from runtime.ledger.store import INLINE_BYTES, ResultStore
 from runtime.versions.registry import Registry
 from tests.http.serving import Web, assert_problem, function
@@ -139,7 +138,7 @@ def test_result_that_is_gone_is_410(greet: Web) -> None:
     assert_problem(greet.client.get(expired), 410, "result-expired")
 
 
-@pytest.mark.parametrize("invocation_id", [new_id("default"), "nonsense", "default-UPPER", "x" * 300])
+@pytest.mark.parametrize("invocation_id", ["default-01m7y52eqamct780pc2m395f4d", "nonsense", "default-UPPER", "x" * 300])
 @pytest.mark.parametrize("tail", ["", "/result", "/events"])
 def test_unknown_invocation_is_404(greet: Web, invocation_id: str, tail: str) -> None:
     """An id that never was is 404, however it is asked for."""

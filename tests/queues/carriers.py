@@ -52,7 +52,7 @@ class RabbitCarrier:
     def send(self, bodies: Sequence[bytes], headers: Headers | None = None) -> None:
         with self.connect() as connection:
             channel = connection.channel()
-            if not self._is_there(self.name):
+            if not self.is_there(self.name):
                 arguments = {
                     "x-queue-type": "quorum",
                     "x-delivery-limit": 20,
@@ -89,7 +89,7 @@ class RabbitCarrier:
     def connect(self) -> Any:
         return pika.BlockingConnection(pika.URLParameters(self.address))
 
-    def _is_there(self, name: str) -> bool:
+    def is_there(self, name: str) -> bool:
         with self.connect() as connection:
             try:
                 connection.channel().queue_declare(name, passive=True)

@@ -95,7 +95,7 @@ def many(file: zipfile.ZipFile) -> None:
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "dot dot": (lambda: archive(entry("../../escaped.py")), "'../../escaped.py' is a path that leads elsewhere"),
     "dot dot inside": (lambda: archive(entry("a/../../escaped.py")), "'a/../../escaped.py' is a path that leads elsewhere"),
-    "absolute": (lambda: archive(entry("/tmp/escaped.py")), "'/tmp/escaped.py' is an absolute path"),
+    "absolute": (lambda: archive(entry("/etc/escaped.py")), "'/etc/escaped.py' is an absolute path"),
     "drive": (lambda: archive(entry("C:/escaped.py")), "'C:/escaped.py' is an absolute path"),
     "backslash": (lambda: archive(entry("..\\escaped.py")), "has a backslash"),
     "symbolic link": (lambda: archive(entry("link", stat.S_IFLNK, b"/etc/passwd")), "'link' is a symbolic link"),

@@ -169,6 +169,20 @@ def test_over_http_the_plan_and_the_steps(oncue: OnCue) -> None:
         assert httpx.request(method, f"{oncue.url}/v1/deployments/{path}").status_code == 404
 
 
+def test_deployments_are_described(oncue: OnCue) -> None:
+    """Every route below /v1/deployments is in the OpenAPI document."""
+    paths = httpx.get(f"{oncue.url}/openapi.json").json()["paths"]
+    own = "/v1/deployments/{folder}"
+    described = {path: sorted(methods) for path, methods in paths.items() if path.startswith("/v1/deployments")}
+    assert described == {
+        "/v1/deployments": ["get", "post"],
+        own: ["delete", "get"],
+        f"{own}/diff": ["get"],
+        f"{own}/promote": ["post"],
+        f"{own}/rollback": ["post"],
+    }
+
+
 def test_a_share_of_new_invocations(oncue: OnCue) -> None:
     """By command line: --percent, sticky by idempotency key, promoted or rolled back; success rates by version."""
     oncue.run("deploy", str(folder_of(oncue, "hello", greeting("one"))))

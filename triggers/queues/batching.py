@@ -121,6 +121,6 @@ def _acceptance(source: Source, entries: list[dict[str, Any]]) -> Acceptance:
         id=invocation_id,
         queue=source.queue,
         function=source.function.name,
-        version=source.function.version,
+        version=source.function.version_for(invocation_id),
         event=_JSON(event.document()),
     )

@@ -6,6 +6,7 @@ Any number of these may run: the members of a group, or the consumers of a queue
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -34,6 +35,7 @@ class QueueEngine:
         self._keepers: dict[str, Keeper] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._process = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._changed = asyncio.Event()
         self._log = structlog.get_logger("oncue.queues")
 
     async def start(self) -> None:
@@ -48,7 +50,7 @@ class QueueEngine:
         for source_id, source in sources.items():
             keeper = self._keepers.get(source_id)
             if keeper is None:
-                keeper = self._keepers[source_id] = Keeper(source, self._accepting, self._connections)
+                keeper = self._keepers[source_id] = Keeper(source, self._accepting, self._connections, self._changed.set)
                 keeper.start()
             else:
                 keeper.hand_off.source = source
@@ -64,7 +66,9 @@ class QueueEngine:
         while True:
             reports = [(keeper.hand_off.source, keeper.report) for keeper in self._keepers.values()]
             await tell(self._accepting.reads, self._process, reports)
-            await asyncio.sleep(STATUS_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), STATUS_S)
+            self._changed.clear()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

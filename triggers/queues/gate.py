@@ -49,7 +49,9 @@ class Gate:
             self._passing -= 1
 
     async def _look(self, most: int, queue: str) -> None:
-        self._room = max(0, most - await self._accepting.depth(queue) - self._passing)
+        # Counted before the depth is: what arrives in the queue meanwhile is then counted twice rather than never.
+        passing = self._passing
+        self._room = max(0, most - await self._accepting.depth(queue) - passing)
         if self._room:
             self._shut_since = None
             return

@@ -64,7 +64,7 @@ class HandOff:
                     id=new_id(source.queue),
                     queue=source.queue,
                     function=source.function.name,
-                    version=source.function.version,
+                    version=source.function.version_for(found.event.id),
                     event=_JSON(found.event.document()),
                     blob=found.blob,
                     dedupe=self._digest(found),

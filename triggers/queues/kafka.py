@@ -105,6 +105,7 @@ class KafkaListener:
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
                     "error_cb": self._on_error,
+                    "on_commit": self._on_commit,
                 },
                 logger=_SILENT,
             )
@@ -113,7 +114,7 @@ class KafkaListener:
         try:
             consumer.subscribe([source.name], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
             self._poll(consumer)
-            self._finish(consumer, list(self._offsets), within_s=FINISH_S)
+            self._finish(consumer, list(self._offsets), within_s=self._desk.finish_s)
         finally:
             consumer.close()
             if self._producer is not None:
@@ -191,10 +192,10 @@ class KafkaListener:
         if not reached:
             return
         try:
+            # An asynchronous commit tells its end to `_on_commit`.
             consumer.commit(offsets=reached, asynchronous=not wait)
         except self._kafka.KafkaException as error:
-            # What is not committed is delivered again, and found in the ledger.
-            self._desk.log.warning("offsets could not be committed", reason=str(error.args[0]))
+            self._on_commit(error.args[0], reached)
 
     def _finish(self, consumer: Any, partitions: list[Partition], *, within_s: float) -> None:
         """Wait for what is under way of these partitions, and commit what is done."""
@@ -213,7 +214,7 @@ class KafkaListener:
 
     def _on_revoke(self, consumer: Any, partitions: list[Any]) -> None:
         gone = [(each.topic, each.partition) for each in partitions]
-        self._finish(consumer, [partition for partition in gone if partition in self._offsets], within_s=FINISH_S)
+        self._finish(consumer, [partition for partition in gone if partition in self._offsets], within_s=self._desk.finish_s)
         self._forget(gone)
 
     def _on_lost(self, _consumer: Any, partitions: list[Any]) -> None:
@@ -222,6 +223,13 @@ class KafkaListener:
     def _forget(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
             self._offsets.pop(partition, None)
+
+    def _on_commit(self, error: Any, partitions: list[Any]) -> None:
+        """See to commits that were refused, as they are while the group is rebalancing: they are tried again."""
+        for each in partitions:
+            offsets = self._offsets.get((each.topic, each.partition))
+            if (error or each.error) and offsets is not None:
+                offsets.refused()
 
     def _on_error(self, error: Any) -> None:
         # librdkafka connects again by itself, with pauses of its own.

@@ -42,9 +42,9 @@ _LISTENERS: dict[str, Callable[[Desk, str], Listener]] = {
 class Keeper:
     """One source, kept."""
 
-    def __init__(self, source: Source, accepting: Accepting, connections: Connections) -> None:
+    def __init__(self, source: Source, accepting: Accepting, connections: Connections, changed: Callable[[], None]) -> None:
         self.hand_off = HandOff(accepting, source)
-        self.report = Report()
+        self.report = Report(changed=changed)
         self._desk = Desk(self.hand_off, self.report)
         self._connections = connections
         self._stopping = asyncio.Event()

@@ -15,8 +15,9 @@ from triggers.queues.handoff import HandOff
 from triggers.queues.message import InvalidMessageError, Message
 from triggers.queues.source import Source
 
-#: Seconds that hand-offs under way may take once a listener stops.
+#: Seconds that hand-offs under way may take once a listener stops; and when nothing can be handed over at that moment.
 FINISH_S = 5.0
+FINISH_BLOCKED_S = 0.5
 
 State = Literal["connecting", "running", "away", "refused"]
 
@@ -31,6 +32,8 @@ class Report:
     since: float = field(default_factory=time.time)
     #: messages by what became of them: accepted, duplicate, filtered, invalid, lost
     counts: Counter[str] = field(default_factory=Counter)
+    #: is called when the state or its reason changes
+    changed: Callable[[], None] = lambda: None
 
     def now(self, state: State, reason: str = "") -> bool:
         """Note a state; return whether it is another than before."""
@@ -38,6 +41,8 @@ class Report:
         if state != self.state:
             self.since = time.time()
         self.state, self.reason = state, reason
+        if is_other:
+            self.changed()
         return is_other
 
 
@@ -68,6 +73,11 @@ class Desk:
     @property
     def source(self) -> Source:
         return self.hand_off.source
+
+    @property
+    def finish_s(self) -> float:
+        """Seconds that a stopping listener gives to what is under way."""
+        return FINISH_BLOCKED_S if self.hand_off.blocked_s else FINISH_S
 
     async def settle(self, message: Message, bury: Bury | None) -> None:
         """See to a message; return when the source may forget it.

@@ -12,6 +12,7 @@ class Offsets:
         self._under_way: deque[int] = deque()
         self._finished: set[int] = set()
         self._reached: int | None = None
+        self._is_new = False
 
     @property
     def count(self) -> int:
@@ -28,9 +29,15 @@ class Offsets:
         while self._under_way and self._under_way[0] in self._finished:
             last = self._under_way.popleft()
             self._finished.discard(last)
-            self._reached = last + 1
+            self._reached, self._is_new = last + 1, True
 
     def take(self) -> int | None:
         """Return the offset to commit; None when there is nothing new since the last time."""
-        reached, self._reached = self._reached, None
-        return reached
+        if not self._is_new:
+            return None
+        self._is_new = False
+        return self._reached
+
+    def refused(self) -> None:
+        """A commit was refused: have `take` return the highest offset so far, whichever of several commits it was."""
+        self._is_new = True

@@ -13,7 +13,7 @@ from typing import Any
 import pika  # type: ignore[import-untyped]  # it comes without types
 
 from triggers.queues.amqp import Channel, Connection, settle
-from triggers.queues.listener import FINISH_S, Desk, UnderWay, until_first
+from triggers.queues.listener import Desk, UnderWay, until_first
 from triggers.queues.message import Message, SourceAwayError, SourceRefusedError
 
 #: Messages that RabbitMQ sends ahead.
@@ -50,7 +50,7 @@ class RabbitListener:
             await channel.do("basic_qos", prefetch_count=self._prefetch)
             await until_first(stopping, self._watch(channel), self._watch(self._graves), self._consume(channel))
             await channel.do("basic_cancel", self._tag)
-            await self._under_way.finish(FINISH_S)
+            await self._under_way.finish(self._desk.finish_s)
         finally:
             await self._return_all()
             await connection.close()

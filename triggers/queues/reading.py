@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import msgspec
-
 from runtime.authoring.event import Event
 from triggers.cloudevents import STRUCTURED, Arrived, CloudEventError, from_attributes, from_document, is_json
+from triggers.http.answers import ProblemError
+from triggers.http.bodies import read_json
 from triggers.queues.message import InvalidMessageError, Message
 
 #: The type of the event of a message that is no CloudEvent, and of a batch of messages.
@@ -80,7 +80,7 @@ def _cloud_event(message: Message, url: str, attributes: dict[str, Any]) -> Read
     try:
         arrived: Arrived
         if attributes:
-            arrived = from_attributes(attributes, message.content_type, message.body)
+            arrived = from_attributes(attributes, message.content_type, message.body, _json)
         else:
             arrived = from_document(_json(message.body))
     except CloudEventError as error:
@@ -129,12 +129,10 @@ def _data(message: Message, format: str, takes_blob: bool) -> tuple[Any, bytes |
 
 def _json(body: bytes) -> Any:
     try:
-        value = msgspec.json.decode(body)
-        # What cannot be written again, an integer beyond 64 bits, cannot travel in an event.
-        msgspec.json.encode(value)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
-        raise InvalidMessageError(f"the body cannot be read as JSON: {error}") from error
-    return value
+        # As strict as over HTTP: what one reader takes for another value than the next must not get in.
+        return read_json(body)
+    except ProblemError as error:
+        raise InvalidMessageError(str(error)) from error
 
 
 def _attributes(headers: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ a hand-off waits, its entries are kept from looking idle.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -17,7 +18,7 @@ import redis
 
 from runtime.ledger.reads import Reads
 from runtime.ledger.wire import AsyncWire, LedgerUnavailableError, raise_errors
-from triggers.queues.listener import FINISH_S, Desk, UnderWay, until_first
+from triggers.queues.listener import Desk, UnderWay, until_first
 from triggers.queues.message import Message, SourceAwayError, SourceRefusedError
 
 #: Entries read at once, and entries under way.
@@ -61,7 +62,7 @@ class StreamListener:
             await self._join()
             self._desk.report.now("running")
             await until_first(stopping, self._read(), self._keep())
-            await self._under_way.finish(FINISH_S)
+            await self._under_way.finish(self._desk.finish_s)
             await self._give_back()
         except LedgerUnavailableError as error:
             raise SourceAwayError(str(error)) from error
@@ -106,30 +107,30 @@ class StreamListener:
             self._under_way.begin(self._hand_over(entries), len(entries))
 
     async def _hand_over(self, entries: list[Entry]) -> None:
+        done: list[str] = []
         try:
-            work = [self._settle(entry, fields) for entry, fields in entries]
-            settled = await asyncio.gather(*work, return_exceptions=True)
-            done = [entry for (entry, _), is_settled in zip(entries, settled, strict=True) if is_settled is True]
-            if done:
-                await self._commands.do("XACK", self._stream, self._group, *done)
-        except LedgerUnavailableError:
-            return  # the source went away before it heard; the entries come again
+            work = [self._settle(entry, fields, done) for entry, fields in entries]
+            await asyncio.gather(*work, return_exceptions=True)
         finally:
             self._held.difference_update(entry for entry, _ in entries)
+            if done:
+                # When the source goes away before it hears, the entries come again.
+                with contextlib.suppress(LedgerUnavailableError):
+                    await self._commands.do("XACK", self._stream, self._group, *done)
 
-    async def _settle(self, entry: str, fields: list[bytes] | None) -> bool:
-        """Tell whether an entry may be acknowledged."""
-        if not fields:
-            self._lost(entry)
-            return True
+    async def _settle(self, entry: str, fields: list[bytes] | None, done: list[str]) -> None:
+        """See to an entry; note in `done` that it may be acknowledged."""
         try:
-            await self._desk.settle(_message(entry, fields), self._bury)
+            if fields:
+                await self._desk.settle(_message(entry, fields), self._bury)
+            else:
+                self._lost(entry)
         except LedgerUnavailableError:
-            raise
+            return  # the source is away, and so are its dead letters
         except Exception:  # one entry must not hold up the others; it is delivered again, up to its limit
             self._desk.log.exception("a message could not be handed over", message=entry)
-            return False
-        return True
+            return
+        done.append(entry)
 
     def _lost(self, entry: str) -> None:
         self._desk.report.counts["lost"] += 1

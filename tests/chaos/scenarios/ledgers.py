@@ -37,7 +37,7 @@ def redis_killed(stage: Stage) -> None:
 
 def redis_away(stage: Stage) -> None:
     """Redis away for 15 s while handlers end and fail: outcomes are held, none vanishes, nothing runs in circles."""
-    away_s = stage.span(15, 3)
+    away_s = stage.span(15, 5)
     with stage.system() as system:
         system.start_web()
         workers = system.start_workers(2)

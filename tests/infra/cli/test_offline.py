@@ -25,7 +25,23 @@ def test_help() -> None:
     """It names every command; so does `oncue` alone, as wrong use."""
     shown = oncue("--help")
     assert shown.returncode == 0
-    for command in ("up", "web", "worker", "new", "inspect", "list", "invoke", "get", "logs", "invocations", "cancel", "replay", "send", "verify", "dead"):
+    for command in (
+        "up",
+        "web",
+        "worker",
+        "new",
+        "inspect",
+        "list",
+        "invoke",
+        "get",
+        "logs",
+        "invocations",
+        "cancel",
+        "replay",
+        "send",
+        "verify",
+        "dead",
+    ):
         assert f"  {command} " in shown.stdout
     assert oncue().returncode == 2
 
@@ -73,7 +89,8 @@ def test_a_setting_that_cannot_be() -> None:
     """A bad setting is one sentence, whatever the command."""
     answer = oncue("up", ONCUE_HOST="0.0.0.0")
     assert answer.returncode == 1
-    assert answer.stderr.startswith("oncue: ONCUE_HOST=0.0.0.0: ")
+    assert answer.stderr.startswith("oncue: ")
+    assert "0.0.0.0" in answer.stderr
     assert answer.stderr.count("\n") == 1
 
 

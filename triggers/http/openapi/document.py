@@ -13,6 +13,7 @@ from typing import Any
 from starlette.routing import Route
 
 from runtime.authoring.triggers import HttpTrigger
+from triggers.http.openapi.deploying import deploying_operations
 from triggers.http.openapi.examples import example_of
 from triggers.http.openapi.operations import fixed_operations
 from triggers.http.openapi.parts import (
@@ -59,7 +60,7 @@ def document(served: Served, routes: Iterable[Route], version: str) -> Json:
         },
     }
     paths: dict[str, Json] = {}
-    fixed = fixed_operations()
+    fixed = fixed_operations() | deploying_operations()
     for route in routes:
         for method in sorted((route.methods or set()) - {"HEAD"}):
             operation = fixed.get((method, route.path))

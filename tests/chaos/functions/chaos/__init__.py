@@ -88,18 +88,23 @@ def chained(of: str, *, ctx: Context) -> None:
     note("end", ctx, of)
 
 
-@function(retries=20, backoff_min="100ms", backoff_max="200ms", timeout="3s", memory="256MB")
+@function(retries=20, backoff_min="100ms", backoff_max="200ms", memory="256MB")
 def breaks(how: str, *, ctx: Context) -> None:
-    """End the own process, or never end."""
+    """End the own process."""
     note("start", ctx)
     if how == "segfault":
         ctypes.string_at(0)
     elif how == "exit":
         os._exit(7)
-    elif how == "memory":
-        Path("/dev/null").write_bytes(bytearray(2 * 2**30))
     else:
-        sum(range(10**15))  # in C, from beginning to end
+        Path("/dev/null").write_bytes(bytearray(2 * 2**30))
+
+
+@function(retries=1, backoff_min="100ms", timeout="3s")
+def spins(ctx: Context) -> None:
+    """Never end, and never leave C."""
+    note("start", ctx)
+    sum(range(10**15))
 
 
 @function(timeout="60s", queue="slow")

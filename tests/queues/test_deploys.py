@@ -1,0 +1,73 @@
+"""Sources follow what is deployed, and say what they lack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import redis
+
+from infra.embedded import EmbeddedServer
+from runtime.authoring.triggers import QueueTrigger
+from tests.queues.carriers import StreamCarrier, numbered
+from tests.queues.rig import Queues
+
+Eventually = Callable[..., object]
+
+
+def test_sources_added_changed_and_removed_by_deploys(
+    queues: Queues, streams: redis.Redis, source_server: EmbeddedServer, eventually: Eventually
+) -> None:
+    """Within a second, without a restart; a deploy that keeps a source goes on with it, in the new version."""
+    one, two = StreamCarrier(source_server.url), StreamCarrier(source_server.url)
+    queues.listen()
+    first = queues.deploy(take=one.trigger())
+    one.send(numbered(1))
+    eventually(lambda: queues.accepted() == 1, within_s=20)
+    second = queues.deploy(take=one.trigger(), other=two.trigger())
+    two.send(numbered(1, start=1))
+    eventually(lambda: queues.accepted() == 2, within_s=1)
+    one.send(numbered(1, start=2))
+    eventually(lambda: queues.accepted() == 3, within_s=1)
+    assert [record["version"] for record in queues.records()] == [first, second, second]
+    queues.deploy(take=one.trigger(when={"n": 4}))
+    eventually(lambda: len(queues.statuses()) == 1)
+    one.send(numbered(2, start=3))
+    two.send(numbered(1, start=5))
+    eventually(lambda: queues.count("filtered") == 1 and queues.accepted() == 4)
+    assert queues.numbers() == Counter([0, 1, 2, 4])
+    queues.drop()
+    eventually(lambda: queues.statuses() == [])
+
+
+def test_a_connection_that_is_not_configured(
+    queues: Queues, streams: redis.Redis, source_server: EmbeddedServer, eventually: Eventually
+) -> None:
+    """Its sources are reported with the variable to set; all others go on. A connection to another kind of server, likewise."""
+    orders = StreamCarrier(source_server.url)
+    queues.deploy(
+        take=orders.trigger(),
+        lost=QueueTrigger(url="rabbitmq://my-rabbit/orders"),
+        wrong=QueueTrigger(url="kafka://main/orders"),
+        raw=QueueTrigger(url="redis://main/raw", format="bytes"),
+    )
+    queues.listen()
+    orders.send(numbered(1))
+    eventually(lambda: queues.accepted() == 1 and len(queues.statuses()) == 4, within_s=20)
+    eventually(lambda: queues.states() == ["refused", "refused", "refused", "running"])
+    reasons = {status["function"]: status["reason"] for status in queues.statuses()}
+    assert reasons["lost"].endswith("is not configured; set ONCUE_CONNECTION_MY_RABBIT")
+    assert "ONCUE_CONNECTION_MAIN is a unix address, and kafka://main/orders needs" in reasons["wrong"]
+    assert "'raw' has none" in reasons["raw"]
+    assert all(words in queues.log.read_text() for words in ("ONCUE_CONNECTION_MY_RABBIT", "'raw' has none"))
+
+
+def test_a_process_that_is_gone(
+    queues: Queues, streams: redis.Redis, source_server: EmbeddedServer, eventually: Eventually
+) -> None:
+    """A process that stops takes its sources off the list."""
+    queues.deploy(take=StreamCarrier(source_server.url).trigger())
+    process = queues.listen()
+    eventually(lambda: queues.states() == ["running"], within_s=20)
+    assert queues.stop(process) == 0
+    assert queues.statuses() == []

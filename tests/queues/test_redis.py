@@ -1,0 +1,151 @@
+"""What is Redis's own: entries, groups and trimmed entries of streams; and pub/sub, which forgets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from infra.embedded import EmbeddedServer
+from runtime.authoring.triggers import QueueTrigger
+from tests.queues.carriers import StreamCarrier, numbered
+from tests.queues.rig import Queues
+
+Eventually = Callable[..., object]
+
+
+def running(queues: Queues) -> bool:
+    return queues.states() == ["running"]
+
+
+@pytest.fixture
+def orders(queues: Queues, streams: redis.Redis, source_server: EmbeddedServer) -> StreamCarrier:
+    return StreamCarrier(source_server.url)
+
+
+def test_an_entry_of_plain_fields(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
+    """Without a field `data` the fields themselves are the data, as texts."""
+    queues.deploy(take=orders.trigger())
+    entry = streams.xadd(orders.name, {"order": "7", "who": "Ada"})
+    queues.listen()
+    eventually(lambda: queues.accepted() == 1, within_s=20)
+    (event,) = queues.events()
+    assert (event["id"], event["data"]) == (entry, {"order": "7", "who": "Ada"})
+
+
+def test_entries_trimmed_before_they_were_read(
+    queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually
+) -> None:
+    """What a lost listener held, and the producer has trimmed since, is told as lost; no invocation is made of it."""
+    queues.deploy(take=orders.trigger())
+    orders.send(numbered(6))
+    streams.xgroup_create(orders.name, "oncue.take", "0")
+    streams.xreadgroup("oncue.take", "lost", {orders.name: ">"})
+    streams.xtrim(orders.name, maxlen=2, approximate=False)
+    queues.listen()
+    eventually(lambda: queues.count("lost") == 4 and queues.accepted() == 2, within_s=20)
+    assert queues.numbers() == Counter([4, 5])
+    assert orders.unsettled("take") == 0
+    assert queues.log.read_text().count("trimmed from the stream before it was read") == 4
+
+
+def test_an_entry_delivered_too_often(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
+    """An entry whose listeners were lost `max_deliveries` times is a dead letter; the one behind it is taken."""
+    queues.deploy(take=orders.trigger(max_deliveries=3))
+    orders.send(numbered(1))
+    streams.xgroup_create(orders.name, "oncue.take", "0")
+    ((_, ((entry, _),)),) = streams.xreadgroup("oncue.take", "lost", {orders.name: ">"})
+    for _ in range(2):
+        streams.xclaim(orders.name, "oncue.take", "lost", 0, [entry])
+    orders.send(numbered(1, start=1))
+    queues.listen()
+    eventually(lambda: queues.count("invalid") == 1 and queues.accepted() == 1, within_s=20)
+    assert queues.numbers() == Counter([1])
+    ((body, headers),) = orders.dead_letters()
+    assert (body, headers["oncue-id"]) == (b'{"n": 0}', entry)
+    assert headers["oncue-reason"] == "delivered 4 times without being handed over"
+
+
+def test_entries_from_before_the_group(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
+    """A new group begins with what is there; with `start="latest"` it begins with what comes."""
+    orders.send(numbered(2))
+    queues.deploy(take=orders.trigger(start="latest"), take_all=orders.trigger())
+    queues.listen()
+    eventually(lambda: queues.states() == ["running"] * 2 and queues.accepted() == 2, within_s=20)
+    orders.send(numbered(1, start=2))
+    eventually(lambda: queues.accepted() == 4)
+    taken = Counter((record["function"], record["event"]["data"]["n"]) for record in queues.records())
+    assert taken == Counter([("take", 2), ("take_all", 0), ("take_all", 1), ("take_all", 2)])
+
+
+def test_a_stream_deleted_under_the_listener(
+    queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually
+) -> None:
+    """The group is made anew, and what comes then is taken."""
+    queues.deploy(take=orders.trigger())
+    queues.listen()
+    eventually(lambda: running(queues), within_s=20)
+    streams.delete(orders.name)
+    orders.send(numbered(3))
+    eventually(lambda: queues.numbers() == Counter(range(3)))
+
+
+def test_a_source_killed_under_load(
+    queues: Queues, orders: StreamCarrier, source_server: EmbeddedServer, eventually: Eventually
+) -> None:
+    """The listener idles until the source is back, and comes back by itself; each entry is accepted once."""
+    queues.deploy(take=orders.trigger(pause_above=400))
+    orders.send(numbered(3000))
+    queues.listen()
+    eventually(lambda: queues.accepted() >= 400, within_s=20)
+    assert source_server.process is not None
+    source_server.process.kill()
+    source_server.process.wait()
+    eventually(lambda: queues.states() == ["away"])
+    source_server.start()
+
+    def drained() -> bool:
+        queues.work(most=200)
+        return queues.accepted() == 3000
+
+    eventually(drained, within_s=30)
+    assert queues.numbers() == Counter(range(3000))
+
+
+def test_a_key_that_is_no_stream(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
+    """The source is refused, with the reason."""
+    streams.set(orders.name, "no stream")
+    queues.deploy(take=orders.trigger())
+    queues.listen()
+    eventually(lambda: queues.states() == ["refused"], within_s=20)
+    assert "WRONGTYPE" in queues.statuses()[0]["reason"]
+
+
+def test_a_listener_told_to_stop_while_the_queue_is_full(
+    queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually
+) -> None:
+    """What was read and could not be handed over may be taken over by others at once."""
+    queues.deploy(take=orders.trigger(pause_above=5, claim_idle_s=600))
+    orders.send(numbered(30))
+    process = queues.listen()
+    eventually(lambda: queues.accepted() == 5, within_s=20)
+    assert queues.stop(process) == 0
+    pending = streams.xpending_range(orders.name, "oncue.take", "-", "+", 100)
+    assert len(pending) == 25
+    assert all(each["time_since_delivered"] >= 600_000 for each in pending)
+
+
+@pytest.mark.parametrize("channel", ["orders", "ord*"], ids=["channel", "pattern"])
+def test_pubsub(queues: Queues, streams: Any, eventually: Eventually, channel: str) -> None:
+    """What is published while a listener listens is accepted, each message by itself; what cannot be read is dropped."""
+    queues.deploy(take=QueueTrigger(url=f"redis+pubsub://main/{channel}", lossy=True, format="json"))
+    queues.listen()
+    eventually(lambda: running(queues), within_s=20)
+    for body in ('{"n": 1}', "no", '{"n": 1}', '{"n": 2}'):
+        assert streams.publish("orders", body) == 1
+    eventually(lambda: queues.accepted() == 3 and queues.count("invalid") == 1)
+    assert queues.numbers() == Counter({1: 2, 2: 1})
+    assert {event["subject"] for event in queues.events()} == {"orders"}
