@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from .chunks import DRAWN_ON, Table, chunks, readings
-from .disguises import Disguise, Word
+from .chunks import Table, chunks, readings
+from .disguises import Word
 from .folding import fold, origins
+from .judging import Run, is_meant
 from .lexicon import Lexicon
 
 #: Finds that are told; what is beyond them is not.
@@ -39,12 +40,6 @@ class Find(NamedTuple):
     start: int
     end: int
     word: Word
-
-
-class _Run(NamedTuple):
-    start: int
-    stop: int
-    count: int
 
 
 def find(text: str, lexicons: Sequence[Lexicon]) -> tuple[list[Find], bool]:
@@ -102,13 +97,13 @@ def _read(text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[int, Find
         end = last - breaks[number]
         found = runs[end - len(disguises[0].runs) : end]
         for disguise in disguises:
-            if _is_meant(lines[number], found, disguise, table):
+            if is_meant(lines[number], found, disguise, table):
                 yield number, Find(found[0].start, found[-1].stop, disguise.word)
                 break
 
 
-def _runs(chunk: str, table: Table) -> list[_Run]:
-    runs: list[_Run] = []
+def _runs(chunk: str, table: Table) -> list[Run]:
+    runs: list[Run] = []
     previous, start, stop, count = "", 0, 0, 0
     for place, character in enumerate(chunk):
         letter = table.get(ord(character), character)
@@ -118,57 +113,10 @@ def _runs(chunk: str, table: Table) -> list[_Run]:
             stop, count = place + 1, count + 1
         else:
             if count:
-                runs.append(_Run(start, stop, count))
+                runs.append(Run(start, stop, count))
             previous, start, stop, count = letter, place, place + 1, 1
-    runs.append(_Run(start, stop, count))
+    runs.append(Run(start, stop, count))
     return runs
-
-
-def _is_meant(chunk: str, found: list[_Run], disguise: Disguise, table: Table) -> bool:
-    """Tell whether a reading of a chunk is worth believing."""
-    size = 0
-    for run, least in zip(found, disguise.runs, strict=True):
-        if run.count < least:
-            return False  # "as" is not "ass"
-        size += run.count
-    word, begin, end = disguise.word, found[0].start, found[-1].stop
-    written = chunk[begin:end]
-    symbols = [(sign, table.get(ord(sign))) for sign in written if not sign.isalnum() and sign != DRAWN_ON]
-    hidden = sum(meaning is not None and meaning in "*-" for _, meaning in symbols)
-    if hidden and (" " in written or (hidden > 1 and any(meaning and meaning.isalpha() for _, meaning in symbols))):
-        return False  # code
-    if "-" in (meaning for _, meaning in symbols) and (len(set(symbols)) > 1 or sum(map(str.isalpha, written)) < 2):
-        return False
-    digits = sum(map(str.isdigit, written))
-    if 5 * digits > 3 * size or (size == 3 and written[-1].isdigit()):
-        return False  # "A55" is a road, "AS5" a flight
-    left, right = _is_edge(chunk, begin - 1, -1), _is_edge(chunk, end, 1)
-    if size + written.count(DRAWN_ON) == end - begin:
-        return (word.opens_left or left) and (word.opens_right or right)
-    separators = {sign for sign, meaning in symbols if not (meaning and meaning.isalpha())}.difference(")]}")
-    if len(separators) > 1 and not separators.isdisjoint("([{<>=;?&"):
-        return False  # code: "f(u, c, k)"
-    if separators and ("(", "c") in symbols:
-        return False
-    # Letters pulled apart: the word must fill the chunk, or end where the way of pulling apart ends.
-    if size == 3 and (digits or len(separators) > 1 or DRAWN_ON in written):
-        return False
-    article = begin == 2 and chunk[0] in "ai" and size > 3  # "a d i c k"
-    spelt = word.opens_left and end - begin >= 2 * size - 1  # a stem, letter by letter: "w t f f u c k"
-    left = begin == 0 or article or spelt or (left and chunk[begin - 1] not in separators)
-    right = end == len(chunk) or (right and chunk[end] not in separators)
-    return left and (right or word.opens_right)
-
-
-def _is_edge(folded: str, place: int, step: int) -> bool:
-    """Tell whether a word ends before `place`; digits may follow it ("dick123"), a few."""
-    for _ in range(9):
-        if not 0 <= place < len(folded) or not folded[place].isalnum():
-            return True
-        if not folded[place].isdigit():
-            return False
-        place += step
-    return False
 
 
 def _settle(text: str, padded: str, candidates: list[Find]) -> Iterator[Find]:

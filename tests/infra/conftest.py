@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,13 @@ except OnCueError as error:
 feed.close()
 sys.exit(code)
 """
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A temporary folder with a short name: a socket's path has 107 bytes at the most."""
+    with tempfile.TemporaryDirectory(prefix="oncue-test-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

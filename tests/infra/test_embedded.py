@@ -88,31 +88,31 @@ def test_a_second_server_on_one_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["with space and 'quotes\"", "50%41#?", "ü"])
-def test_a_folder_with_an_unusual_name(tmp_path: Path, name: str) -> None:
+def test_a_folder_with_an_unusual_name(short_path: Path, name: str) -> None:
     """The URL leads to the server whatever characters the path has."""
-    with EmbeddedServer(tmp_path / name) as server, redis.Redis.from_url(server.url) as connection:
+    with EmbeddedServer(short_path / name) as server, redis.Redis.from_url(server.url) as connection:
         assert connection.ping()
-        assert (tmp_path / name / "redis" / "redis.sock").is_socket()
+        assert (short_path / name / "redis" / "redis.sock").is_socket()
 
 
-def test_a_path_too_long_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_too_long_for_a_socket(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The socket moves to a private temporary folder, which goes with the server; the data stay where they are."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with EmbeddedServer(tmp_path / ("x" * MAX_SOCKET_PATH_BYTES)) as server:
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
+    with EmbeddedServer(short_path / ("x" * MAX_SOCKET_PATH_BYTES)) as server:
         with redis.Redis.from_url(server.url) as connection:
             connection.set("a", 1)
-        (private,) = tmp_path.glob("oncue-*")
+        (private,) = short_path.glob("oncue-*")
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
         assert (server.folder / "appendonlydir").is_dir()
     assert not private.exists()
 
 
-def test_a_foreign_folder_at_the_private_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_folder_at_the_private_place(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that others can open is not trusted with the socket."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    data = tmp_path / ("x" * MAX_SOCKET_PATH_BYTES)
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
+    data = short_path / ("x" * MAX_SOCKET_PATH_BYTES)
     with EmbeddedServer(data):
-        (private,) = tmp_path.glob("oncue-*")
+        (private,) = short_path.glob("oncue-*")
     private.mkdir(mode=0o755)
     private.chmod(0o755)
     with pytest.raises(EmbeddedServerError, match="is not this user's alone"):
