@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from infra import journal
 from infra.settings import Settings
 from runtime.authoring.errors import OnCueError
 
@@ -16,6 +17,7 @@ def command(*words: str) -> list[str]:
 def run(kind: str, *words: str) -> None:
     """Be the process `kind` ("web", "worker INDEX", "triggers", "deploy" or "watch FOLDER…") until it ends or is stopped."""
     settings = Settings.load()
+    journal.configure(settings.log_level)
     # Each process imports its own part of the house only.
     if kind == "web":
         from infra import web

@@ -9,10 +9,31 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 WORDS = {
-    "en": "fuck fucking fucker motherfucker shit bullshit shitty bitch bitches asshole cunt dickhead whore slut faggot nigger bastard wanker pussy cocksucker".split(),
-    "de": "scheiße arschloch ficken wichser hurensohn fotze schlampe verfickt".split(),
-    "fr": "putain merde connard enculé salope connasse pute".split(),
-    "es": "mierda puta cabrón pendejo gilipollas joder coño hijoputa".split(),
+    "en": [
+        "fuck",
+        "fucking",
+        "fucker",
+        "motherfucker",
+        "shit",
+        "bullshit",
+        "shitty",
+        "bitch",
+        "bitches",
+        "asshole",
+        "cunt",
+        "dickhead",
+        "whore",
+        "slut",
+        "faggot",
+        "nigger",
+        "bastard",
+        "wanker",
+        "pussy",
+        "cocksucker",
+    ],
+    "de": ["scheiße", "arschloch", "ficken", "wichser", "hurensohn", "fotze", "schlampe", "verfickt"],
+    "fr": ["putain", "merde", "connard", "enculé", "salope", "connasse", "pute"],
+    "es": ["mierda", "puta", "cabrón", "pendejo", "gilipollas", "joder", "coño", "hijoputa"],
 }
 CARRIERS = {
     "en": ["you {}", "what a {} day", "{}!", "so {} annoying", "oh {}, not again", "he said {} to me"],
@@ -246,7 +267,7 @@ CLASSES: tuple[Callable[[random.Random, str], str | None], ...] = (
 
 def texts(seed: int, count: int) -> list[tuple[str, str]]:
     """Return `count` pairs (class, text), the same for the same seed."""
-    rng = random.Random(seed)  # noqa: S311  # makes test data, guards nothing
+    rng = random.Random(seed)
     made: list[tuple[str, str]] = []
     while len(made) < count:
         language = rng.choice(["en", "en", "de", "fr", "es"])
