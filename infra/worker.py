@@ -27,6 +27,7 @@ from runtime.execution.executor import Executor
 from runtime.execution.pool import ChildPool
 from runtime.execution.pools import Pools
 from runtime.execution.processes import adopt_orphans
+from runtime.ledger.artifacts import Artifacts
 from runtime.ledger.committer import Committer
 from runtime.ledger.keys import EVENTS, QUEUES
 from runtime.ledger.ledger import Ledger
@@ -64,6 +65,8 @@ class WorkerProcess:
         self._versions = Versions(settings.data, self._store)
         self._environments = Environments(settings.data)
         self._pools = Pools(self._pool)
+        results = ResultStore(settings.store_url)
+        self._artifacts = Artifacts(url, results)
         # A name of its own for every start: what an earlier process held is taken over, never mixed up with this.
         consumer = f"{socket.gethostname()}-{index}-{os.getpid()}-{secrets.token_hex(4)}"
         self._broker = _carrier(settings, self._ledger, consumer)
@@ -72,7 +75,7 @@ class WorkerProcess:
             self._ledger,
             self._committer,
             self._pools,
-            ResultStore(settings.store_url),
+            results,
             self._registry.manifest,
         )
         self._leases = LeaseKeeper(self._broker, self._executor.let_go)
@@ -152,6 +155,7 @@ class WorkerProcess:
             python=self._environments.python(place, self._store.lock(version)),
             state_dir=self._versions.state(manifest.folder),
             secret=secret,
+            read=self._artifacts.read,
             idle_s=self._settings.idle_s,
         )
 

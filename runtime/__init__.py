@@ -4,7 +4,7 @@ from runtime import Artifact, Context, Event, cron, function, http, on, queue
 """
 
 from runtime.authoring.artifact import Artifact
-from runtime.authoring.context import Context
+from runtime.authoring.context import Context, MissingArtifactError
 from runtime.authoring.decorators import cron, function, http, on, queue
 from runtime.authoring.errors import DeclarationError, GiveUp, OnCueError, Retry
 from runtime.authoring.event import Event
@@ -17,6 +17,7 @@ __all__ = [
     "Event",
     "GiveUp",
     "Hmac",
+    "MissingArtifactError",
     "OnCueError",
     "Retry",
     "cron",

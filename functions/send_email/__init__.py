@@ -60,6 +60,7 @@ def send_email(
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise GiveUp(f"attachments/{'/'.join(map(str, first['loc']))}: {first['msg']}") from None
+    files = [file.fetched(ctx) for file in files]
     message = Message.build(
         to=to,
         cc=cc,

@@ -17,12 +17,12 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import dkim
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 
-from runtime import GiveUp
+from runtime import Context, GiveUp, MissingArtifactError
 
 from .addresses import check_domains, checked, chosen_sender, encoded, parsed_all, written
 from .plain_text import plain_text
@@ -47,14 +47,46 @@ def _from_base64(value: object) -> object:
 
 
 class Attachment(BaseModel):
-    """A file of a message. With a `content_id`, it is an image that the HTML shows as `<img src="cid:…">`."""
+    """A file of a message: its content, or the id of the invocation whose result it is.
+
+    With a `content_id`, it is an image that the HTML shows as `<img src="cid:…">`.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    filename: str
-    content: Annotated[bytes, BeforeValidator(_from_base64), WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+    filename: str = ""
+    content: Annotated[
+        bytes | None, BeforeValidator(_from_base64), WithJsonSchema({"type": "string", "contentEncoding": "base64"})
+    ] = None
+    invocation: str | None = None
     media_type: str | None = None
     content_id: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.content is None) == (self.invocation is None):
+            raise ValueError("a file has either its content or an invocation")
+        return self
+
+    def fetched(self, ctx: Context) -> Attachment:
+        """Return it with its content; a name and a media type that are absent are those of the invocation's result.
+
+        Raises:
+            GiveUp: the invocation has no result.
+        """
+        if self.invocation is None:
+            return self
+        try:
+            artifact = ctx.artifact(self.invocation)
+        except MissingArtifactError as error:
+            raise GiveUp(str(error)) from None
+        extension = mimetypes.guess_extension(artifact.media_type) or ""
+        return Attachment(
+            filename=self.filename or artifact.filename or f"attachment{extension}",
+            content=artifact.read(),
+            media_type=self.media_type or artifact.media_type.partition(";")[0],
+            content_id=self.content_id,
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Return what `EmailMessage` wants to know about it.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from runtime.authoring.artifact import Artifact
 from runtime.authoring.errors import OnCueError
 from runtime.authoring.quantities import seconds
 
@@ -23,6 +24,14 @@ class MissingSecretError(OnCueError):
     """`ctx.secret` was asked for a secret that is not declared or has no value."""
 
 
+class MissingArtifactError(OnCueError):
+    """`ctx.artifact` was asked for the result of an invocation that has none."""
+
+
+def _no_artifact(invocation_id: str) -> Artifact:
+    raise MissingArtifactError(f"invocation {invocation_id!r} has no result here; give Context an artifact=")
+
+
 class Context:
     """One attempt of one invocation, as its handler sees it.
 
@@ -31,6 +40,7 @@ class Context:
     """
 
     __slots__ = (
+        "_artifact",
         "_secrets",
         "_send",
         "_state_dir",
@@ -56,6 +66,7 @@ class Context:
         secrets: Mapping[str, str] | None = None,
         trace: Mapping[str, str] | None = None,
         send: Send | None = None,
+        artifact: Callable[[str], Artifact] = _no_artifact,
     ) -> None:
         #: the invocation's id; the same in every attempt
         self.id = id
@@ -73,6 +84,7 @@ class Context:
         self.log = logging.getLogger(function)
         #: what the handler sent, when no `send` is given (unit tests)
         self.sent: list[tuple[str, dict[str, Any]]] = []
+        self._artifact = artifact
         self._state_dir = state_dir
         self._secrets = dict(secrets or {})
         self._send: Send = send or (lambda kind, payload: self.sent.append((kind, payload)))
@@ -97,9 +109,32 @@ class Context:
             raise ValueError("emit needs an event type, like 'image.uploaded'")
         self._send("emit", {"type": type, "data": data})
 
-    def invoke(self, function: str, data: Any = None, *, delay: str | float | timedelta = 0) -> None:
-        """Invoke another function when this attempt succeeds, `delay` later; nothing leaves when it does not."""
-        self._send("invoke", {"function": function, "data": data, "delay_s": seconds(delay)})
+    def invoke(
+        self,
+        function: str,
+        data: Any = None,
+        *,
+        delay: str | float | timedelta = 0,
+        then: str | tuple[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Invoke another function when this attempt succeeds, `delay` later; nothing leaves when it does not.
+
+        `then` names the function to invoke when that one has succeeded, alone or with data: `("mail", {"to": "…"})`. It
+        gets that data and, as `invocation`, the id of what succeeded, for `artifact`.
+        """
+        payload = {"function": function, "data": data, "delay_s": seconds(delay)}
+        if then is not None:
+            name, more = (then, {}) if isinstance(then, str) else then
+            payload["then"] = {"function": name, "data": dict(more)}
+        self._send("invoke", payload)
+
+    def artifact(self, invocation_id: str) -> Artifact:
+        """Return the result of a succeeded invocation, whatever its function; a JSON result as its JSON text. Blocks.
+
+        Raises:
+            MissingArtifactError: there is no such invocation, it has not succeeded, or its result has expired.
+        """
+        return self._artifact(invocation_id)
 
     def secret(self, name: str, default: str | None = _MISSING) -> str | None:
         """Return a declared secret's value, or `default` when that is given and there is none.

@@ -109,7 +109,13 @@ class Relay:
         function = self._catalog().functions.get(follow_up["function"])
         if function is None:
             raise UndeliverableError(f"{parent} invoked {follow_up['function']!r}, which is not deployed")
-        event = Event(entry, source, follow_up.get("type", "oncue.invoke"), datetime.now(UTC), follow_up["data"])
+        data = follow_up["data"]
+        if follow_up["kind"] == "then":
+            data = {**data, "invocation": parent}
+        event = Event(entry, source, follow_up.get("type", "oncue.invoke"), datetime.now(UTC), data)
+        more = {"parent": parent}
+        if then := follow_up.get("then"):
+            more["then"] = msgspec.json.encode({"kind": "then", **then}).decode()
         queue = function.manifest.options.queue
         self._outbox.accept(
             [
@@ -121,7 +127,7 @@ class Relay:
                     event=_JSON(event.document()),
                     dedupe=hashlib.sha256(f"follow-up\0{self._queue}\0{entry}".encode()).hexdigest(),
                     delay_s=follow_up.get("delay_s", 0.0),
-                    more={"parent": parent},
+                    more=more,
                 )
             ]
         )

@@ -23,7 +23,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.authoring.context import Context
+from runtime.authoring.artifact import Artifact
+from runtime.authoring.context import Context, MissingArtifactError
+from runtime.authoring.errors import OnCueError
 from runtime.authoring.event import Event
 from runtime.authoring.handler import Handler, InputError
 from runtime.authoring.loading import load_folder
@@ -48,12 +50,14 @@ class _Channel:
 
     def __init__(self, link: socket.socket) -> None:
         self._link, self._reader, self._lock = link, frames.FrameReader(), threading.Lock()
+        self._asking = threading.Lock()
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         # What the author's code forks is not the child: it must neither speak for it nor hold the socket open.
         self._link.close()
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +73,15 @@ class _Channel:
             raise RuntimeError("only the process that runs the handler can use its Context; return values to it instead")
         with self._lock:
             self._link.sendall(frames.pack(kind, meta, body, flags))
+
+    def ask(self, kind: int, meta: bytes) -> frames.Frame:
+        """Send a question and wait for its answer; of several threads, one at a time."""
+        with self._asking:
+            self.send(kind, meta)
+            answer = self.receive()
+        if answer is None:
+            raise OnCueError("the worker is gone")
+        return answer
 
 
 class _LogFrames(logging.Handler):
@@ -118,7 +131,8 @@ class _Child:
         # For what the author's code forks, SIGTERM means what it always does.
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
         while (frame := self._channel.receive()) is not None:
-            self._answer(frame)
+            if frame.kind == frames.CALL:  # not the late answer to a handler that was cancelled meanwhile
+                self._answer(frame)
 
     def _on_sigterm(self, _number: int, _frame: object) -> None:
         if not self._is_running:
@@ -193,6 +207,7 @@ class _Child:
             secrets=secrets,
             trace=trace,
             send=send,
+            artifact=self._artifact,
         )
         event = Event.from_document(json.loads(frame.body[:event_bytes]))
         blob = frame.body[event_bytes:] if frame.flags & frames.HAS_BLOB else None
@@ -205,6 +220,15 @@ class _Child:
         if len(body) > frames.MAX_RESULT_BYTES:
             raise results.ResultError(f"the result has {len(body):,} bytes; the most is {frames.MAX_RESULT_BYTES:,}")
         return body, media_type, filename
+
+    def _artifact(self, invocation_id: str) -> Artifact:
+        if not self._is_running:
+            raise OnCueError("ctx.artifact was called after the handler had returned; call it before")
+        answer = self._channel.ask(frames.FETCH, frames.to_meta({"id": invocation_id}))
+        told = json.loads(answer.meta)
+        if "error" in told:
+            raise (MissingArtifactError if told["missing"] else OnCueError)(told["error"])
+        return Artifact(answer.body, told["media_type"], told["filename"])
 
     async def _await(self, awaitable: Awaitable[Any]) -> Any:
         import asyncio  # as above; loaded by now

@@ -8,6 +8,8 @@ A frame is a ten-byte header, `meta` (JSON) and `body` (raw bytes, never encoded
           LOG       meta {level, logger, line}       PROGRESS      meta {fraction, note}
           RESULT    meta "" or {media_type, filename, follow_ups}, body the result
           FAILURE   meta {kind, type, message, …}
+          FETCH     meta {id}: the result of an invocation is wanted
+    down  FETCHED   meta {media_type, filename}, body the result; or meta {error, missing}
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ LOG: Final = 4
 PROGRESS: Final = 5
 RESULT: Final = 6
 FAILURE: Final = 7
+FETCH: Final = 8
+FETCHED: Final = 9
 
 #: the call carries a blob, which may be empty
 HAS_BLOB: Final = 1
@@ -93,7 +97,7 @@ class FrameReader:
         frames, start, partial = [], 0, self._partial
         while len(partial) - start >= HEADER.size:
             kind, flags, meta, body = HEADER.unpack_from(partial, start)
-            if not CALL <= kind <= FAILURE or meta + body > MAX_FRAME_BYTES:
+            if not CALL <= kind <= FETCHED or meta + body > MAX_FRAME_BYTES:
                 raise FrameError(f"a frame of kind {kind} and {meta + body:,} bytes cannot be")
             split = start + HEADER.size + meta
             if len(partial) < split + body:

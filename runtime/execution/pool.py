@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.execution import endings, frames
+from runtime.execution import endings, frames, temporary
 from runtime.execution.endings import Call, Ending, Failure
+from runtime.execution.handover import Read, read_nothing
 from runtime.execution.output import Output
-from runtime.execution.warm import Home, Loss, WarmChild, sweep_temp
+from runtime.execution.warm import Home, Loss, WarmChild
 
 __all__ = ["Call", "ChildPool", "Ending", "Failure"]
 
@@ -49,18 +50,19 @@ class ChildPool:
         python: str = sys.executable,
         state_dir: Path,
         secret: Callable[[str], str | None],
+        read: Read = read_nothing,
         idle_s: float = 300,
         max_calls: int = 10_000,
         import_deadline_s: float = 20,
     ) -> None:
         """Make an empty pool; no child is started before the first call.
 
-        `secret(name)` returns a secret's value, or None. A child ends after `idle_s` seconds without a call,
+        `secret(name)` returns a secret's value, or None; `read(id)` the result that a handler asks for. A child ends after `idle_s` seconds without a call,
         and is replaced after `max_calls` calls.
         """
         state_dir.mkdir(parents=True, exist_ok=True)
-        sweep_temp()
-        self._home = Home(folder=folder.resolve(), name=name, python=python, state_dir=state_dir.resolve())
+        temporary.sweep()
+        self._home = Home(folder=folder.resolve(), name=name, python=python, state_dir=state_dir.resolve(), read=read)
         self._secret = secret
         self._idle_s, self._max_calls, self._import_deadline_s = idle_s, max_calls, import_deadline_s
         # Held for a few instructions, twice a call. `_changed` shares it, for `close` to wait on.

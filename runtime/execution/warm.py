@@ -18,7 +18,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from runtime.execution import frames, processes
+from runtime.execution import frames, processes, temporary
+from runtime.execution.handover import Read, fetched, read_nothing
 from runtime.execution.output import Output
 
 #: seconds a cancelled handler has to clean up
@@ -37,10 +38,6 @@ _SETTLE_READS = 16
 _ONE_PIECE_BYTES = 64 * 1024
 
 _PIPE_BYTES = 64 * 1024
-
-_TEMP_PREFIX = "oncue-child-"
-# Younger folders may belong to a child whose lock is not taken yet.
-_TEMP_AGE_S = 60.0
 
 #: what a new child inherits of the worker's environment
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -65,20 +62,8 @@ class Home:
     name: str
     python: str
     state_dir: Path
-
-
-def sweep_temp() -> None:
-    """Remove the temporary folders of children whose worker was killed before it could."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMP_PREFIX}*"):
-        with contextlib.suppress(OSError):  # in use, another user's, or swept by another worker
-            if folder.stat().st_mtime > time.time() - _TEMP_AGE_S:
-                continue
-            lock = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+    #: reads the results that handlers ask for
+    read: Read = read_nothing
 
 
 class WarmChild:
@@ -93,7 +78,8 @@ class WarmChild:
         self.calls = 0
         self.idle_since = 0.0
         self.cancelled_at: float | None = None
-        self._temp = tempfile.mkdtemp(prefix=_TEMP_PREFIX)
+        self._home, self._deadline = home, math.inf
+        self._temp = tempfile.mkdtemp(prefix=temporary.PREFIX)
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             ours.callback(shutil.rmtree, self._temp, ignore_errors=True)
             # The lock tells `sweep_temp` of other workers that the folder is in use.
@@ -181,6 +167,7 @@ class WarmChild:
 
     def listen(self, output: Output, deadline: float, memory_bytes: float = math.inf) -> frames.Frame | Loss:
         """Pass on what the child says until it answers, or is lost to `deadline`, its memory, a cancel or its own death."""
+        self._deadline = deadline
         next_look = time.monotonic() + _LOOK_S
         wait_s = min(deadline - time.monotonic(), _LOOK_S)
         while True:
@@ -244,6 +231,8 @@ class WarmChild:
                     output.record(frame.meta)
                 elif frame.kind == frames.PROGRESS:
                     output.progress(frame.meta)
+                elif frame.kind == frames.FETCH:
+                    self.send(frames.FETCHED, *fetched(frame.meta, self._home.read), 0, self._deadline)
                 else:
                     answer = frame
             if not to_the_end:

@@ -19,6 +19,7 @@ oncue:{media}:parked         stream   entries {entry, fields, reason}: what was 
 oncue:{media}:stats          hash     "<function> <outcome>" -> count
 oncue:{media}:news           channel  ids of watched invocations that changed
 oncue:{media}:orders         channel  ids of running invocations to cancel
+oncue:sources                hash     how queue sources are doing (triggers/queues/status.py)
 oncue:queues                 set      names of the queues in use
 oncue:{media}:callbacks      zset     id by due ms: whose end is still to be told to a callback URL
 oncue:{edge}:rate:<digest>   string   when a caller's bucket of requests is full again (take.lua)

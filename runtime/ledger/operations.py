@@ -84,11 +84,10 @@ class Operations:
         Within a minute a second replay of the same invocation is a duplicate of the first.
         """
         key = QueueKeys(record.queue).record(record.id)
-        event, blob, trace = await self._ledger.reads.do("HMGET", key, "event", "blob", "trace")
+        event, blob, trace, then = await self._ledger.reads.do("HMGET", key, "event", "blob", "trace", "then")
         target = self._find_target(record) or Target(record.queue, record.version)
         more = {"replay_of": record.id}
-        if trace is not None:
-            more["trace"] = trace.decode()
+        more |= {name: value.decode() for name, value in (("trace", trace), ("then", then)) if value is not None}
         accepted = await self._ledger.accept(
             Acceptance(
                 id=new_id(target.queue),

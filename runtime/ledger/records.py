@@ -4,6 +4,7 @@ The record of an invocation is a hash with these fields; `attempt`, `fence`, `lo
 
     function, version, event (JSON), blob (raw body), key (idempotency key), trace (JSON), caller, replay_of
     callback   the URL to tell of the end           callbacks  tries to tell it
+    then       JSON of a follow-up that leaves when it succeeds: {kind: "then", function, data}
     status, accepted_ms, due_ms, started_ms, ended_ms
     attempt    how many tries have begun            fence    the token that `finish` must show
     lost       tries whose worker vanished          deaths   tries whose child died

@@ -80,6 +80,10 @@ class ResultStore:
         """Write a result; returns when the store has it."""
         self._objects.put(_path(invocation_id), body)
 
+    def read(self, invocation_id: str) -> bytes | None:
+        """Return a result's bytes, or None when they are gone. Blocks."""
+        return self._objects.get(_path(invocation_id))
+
     async def get(self, invocation_id: str) -> bytes | None:
         """Return a result's bytes, or None when they are gone."""
         return await self._objects.get_async(_path(invocation_id))

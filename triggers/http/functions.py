@@ -15,6 +15,7 @@ from triggers.http.answers import Answer, ProblemError, json_answer
 from triggers.http.invoking import unknown_function
 from triggers.http.served import Served
 from triggers.http.targets import Target
+from triggers.queues.status import statuses
 
 #: Seconds Redis may take to answer a readiness probe.
 PROBE_TIMEOUT_S = 2.0
@@ -61,16 +62,24 @@ class Functions:
         return json_answer(200, {"status": "ok"})
 
     async def readyz(self, request: Request) -> Answer:
-        """Answer whether requests can be accepted: Redis answers, and the functions are known."""
+        """Answer whether requests can be accepted: Redis answers, and the functions are known.
+
+        Queue sources that do not run are named; they keep no request from being accepted.
+        """
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self._ledger.ping()
+                sources = await statuses(self._ledger.reads)
         except LedgerUnavailableError as error:
             raise _not_ready(str(error)) from error
         except TimeoutError:
             raise _not_ready(f"Redis has not answered within {PROBE_TIMEOUT_S:g} s") from None
         self._now()
-        return json_answer(200, {"status": "ready"})
+        troubled = [
+            {"source": each.source, "function": each.function, "state": each.state, "reason": each.reason}
+            for each in sources
+            if each.state != "running"
+        ]
+        return json_answer(200, {"status": "ready", "sources": troubled})
 
     def _now(self) -> Served:
         served = self._served()

@@ -12,9 +12,9 @@ for n = 3, #ARGV do
   local id, fence, entry, outcome, died, retry_in, error_json, attempt_json, meta, body, result_ms, record_ms, frames, follow_ups =
     unpack(cmsgpack.unpack(ARGV[n]))
   local key = record_key(id)
-  local status, current, attempt, watched, deaths, name, started, cancel, version, callback =
+  local status, current, attempt, watched, deaths, name, started, cancel, version, callback, next_link =
     unpack(redis.call('HMGET', key, 'status', 'fence', 'attempt', 'watch', 'deaths', 'function', 'started_ms', 'cancel',
-      'version', 'callback'))
+      'version', 'callback', 'then'))
   if status ~= 'running' or tonumber(current) ~= fence then
     replies[#replies + 1] = 'stale'
   else
@@ -35,6 +35,7 @@ for n = 3, #ARGV do
       for _, follow_up in ipairs(follow_ups) do
         redis.call('XADD', outbox, '*', 'parent', id, 'follow_up', follow_up)
       end
+      if next_link then redis.call('XADD', outbox, '*', 'parent', id, 'follow_up', next_link) end
       redis.call('PEXPIRE', key, record_ms)
       call_back(id, callback)
     elseif outcome == 'retrying' then

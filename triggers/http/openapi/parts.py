@@ -175,7 +175,7 @@ def schemas() -> Json:
                 "data": ref("Invocation"),
             }
         ),
-        "State": _object({"status": _TEXT}),
+        "State": {"type": "object", "required": ["status"], "properties": {"status": _TEXT, "sources": {"type": "array"}}},
         "Document": {"type": "object"},
     }
 
