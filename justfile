@@ -39,6 +39,10 @@ format: environment
 bench *args: environment
     @exec .venv/bin/python tests/bench "$@"
 
+# Break things on purpose for a quarter of an hour, and print what was lost: ./just chaos worker_killed --seed 7
+chaos *args: environment
+    @exec .venv/bin/python -m tests.chaos "$@"
+
 # Build the wheel and the source archive into dist/
 build: environment
     uv build --quiet --python .venv/bin/python

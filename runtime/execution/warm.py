@@ -82,7 +82,7 @@ class WarmChild:
         self._temp = tempfile.mkdtemp(prefix=temporary.PREFIX)
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             ours.callback(shutil.rmtree, self._temp, ignore_errors=True)
-            # The lock tells `sweep_temp` of other workers that the folder is in use.
+            # The lock tells `temporary.sweep` of other workers that the folder is in use.
             ours.callback(os.close, lock := os.open(self._temp, os.O_RDONLY))
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._socket, child_socket = socket.socketpair()

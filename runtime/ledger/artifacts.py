@@ -50,4 +50,4 @@ class Artifacts:
         return info, body
 
     def _get(self, *command: str) -> Any:
-        return self._redis.execute_command(*command)
+        return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped

@@ -21,7 +21,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from runtime import Context, GiveUp, Retry
+from runtime import Artifact, Context, GiveUp, MissingArtifactError, Retry
 from runtime.testing import load
 
 folder = load(Path(__file__).parents[1])
@@ -408,3 +408,61 @@ def test_allowed_domains(tmp_path: Path) -> None:
     for field in ("to", "cc", "bcc"):
         with pytest.raises(GiveUp, match="outside MAIL_ALLOWED_DOMAINS"):
             send_email(**{**MAIL, field: "a@badexample.com"}, ctx=ctx)
+
+
+def context_with(**artifacts: Artifact) -> Context:
+    """A context that knows these results by id."""
+
+    def read(invocation_id: str) -> Artifact:
+        if invocation_id not in artifacts:
+            raise MissingArtifactError(f"there is no invocation {invocation_id!r}")
+        return artifacts[invocation_id]
+
+    return Context(artifact=read)
+
+
+def spooled(ctx: Context) -> EmailMessage:
+    """The one message in a context's spool."""
+    (path,) = (ctx.state_dir / "spool").glob("*.eml")
+    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("artifact", "more", "name", "media_type"),
+    [
+        (Artifact(PNG, "image/png", "small.png"), {}, "small.png", "image/png"),
+        (
+            Artifact(PNG, "image/png", "small.png"),
+            {"filename": "own.dat", "media_type": "application/x-own"},
+            "own.dat",
+            "application/x-own",
+        ),
+        (Artifact(PNG, "image/png"), {}, "attachment.png", "image/png"),
+        (Artifact(PNG, "text/csv; charset=utf-8", "a.csv"), {}, "a.csv", "text/csv"),
+    ],
+)
+def test_attached_result_of_an_invocation(artifact: Artifact, more: dict[str, str], name: str, media_type: str) -> None:
+    """It is attached under its own name and media type, or those given; its bytes are what they were."""
+    ctx = context_with(made=artifact)
+    send_email("ann@example.com", "Hi", "See below.", attachments=[{"invocation": "made", **more}], ctx=ctx)
+    (attachment,) = spooled(ctx).iter_attachments()
+    assert (attachment.get_filename(), attachment.get_content_type()) == (name, media_type)
+    assert attachment.get_payload(decode=True) == PNG
+
+
+@pytest.mark.parametrize(
+    ("attachment", "words"),
+    [
+        ({"invocation": "absent"}, "there is no invocation 'absent'"),
+        ({"invocation": "made", "content": "", "filename": "a"}, "either its content or an invocation"),
+        ({"filename": "a"}, "either its content or an invocation"),
+        ({"invocation": "made"}, "leave folders out"),
+    ],
+)
+def test_attachment_without_a_source(attachment: dict[str, str], words: str) -> None:
+    """A result that is not there, two sources, none, and a result with a bad name give up, saying so."""
+    ctx = context_with(made=Artifact(PNG, "image/png", "../small.png"))
+    with pytest.raises(GiveUp, match=words):
+        send_email("ann@example.com", "Hi", "See below.", attachments=[attachment], ctx=ctx)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from runtime.ledger.keys import API_KEYS, API_KEYS_CHANGED
 from runtime.ledger.reads import Reads
-from runtime.ledger.wire import LedgerUnavailableError, client, unavailable
+from runtime.ledger.wire import LOST, LedgerUnavailableError, client, unavailable
 from triggers.http.access.api_keys import ApiKey, Minted, mint
 
 #: Seconds between two looks at the keys when no notification came: how long a revoked key may live at most.
@@ -104,5 +104,5 @@ class KeyFollower:
                     while True:
                         await self._refresh()
                         await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
-            except (RedisError, OSError, LedgerUnavailableError):
+            except (RedisError, LedgerUnavailableError, *LOST):
                 await asyncio.sleep(1.0)
