@@ -17,6 +17,8 @@ _MAX_PIECE = 200
 _OVERLAP = 40
 #: stands at the end of a piece where its chunk goes on; counts as a letter, and is in no word
 GOES_ON = "ʘ"
+#: stands in a reading for what is no letter
+DROPPED = "\0"
 #: stands for the second and further signs of a drawn letter
 DRAWN_ON = "\x01"
 
@@ -55,19 +57,17 @@ _DRAWING = re.compile("|".join(map(re.escape, sorted(_DRAWN, key=len, reverse=Tr
 
 _DIGITS = {ord(digit): letter for digit, letter in zip("0123456789", canonical("oizeasgtbg"), strict=True)}
 _LETTERS = {**{ord(letter): canonical(letter) for letter in string.ascii_lowercase}, **_DIGITS}
-_DROPPED = dict.fromkeys(map(ord, string.punctuation + " " + DRAWN_ON))
+_DROPPED = dict.fromkeys(map(ord, string.punctuation + " " + DRAWN_ON), DROPPED)
 _LEET = {ord(symbol): letter for symbol, letter in zip("@!|$+(", "aiistc", strict=True)}
-_HIDDEN: dict[int, str | None] = {
-    ord(symbol): "-" if symbol in "-_.,:;/\\'\"()[]{}<>" else "*" for symbol in string.punctuation
-}
-_HIDDEN |= dict.fromkeys(map(ord, "= " + DRAWN_ON))
-_TABLES: tuple[dict[int, str | None], ...] = (
+_HIDDEN: dict[int, str] = {ord(symbol): "-" if symbol in "-_.,:;/\\'\"()[]{}<>" else "*" for symbol in string.punctuation}
+_HIDDEN |= dict.fromkeys(map(ord, "= " + DRAWN_ON), DROPPED)
+_TABLES: tuple[dict[int, str], ...] = (
     {**_LETTERS, **_DROPPED, **_LEET},
     {**_LETTERS, **_DROPPED},
     {**_LETTERS, **_HIDDEN},
     {**_LETTERS, **_HIDDEN, **_LEET},
 )
-Table = dict[int, str | None]
+Table = dict[int, str]
 
 
 def chunks(folded: str, padded: str) -> Iterator[tuple[int, str]]:

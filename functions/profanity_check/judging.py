@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .chunks import DRAWN_ON, Table
+from .chunks import DRAWN_ON, DROPPED, Table
 from .disguises import Disguise
 
 # Signs that keep letters apart in code; of one kind only, people use them, too.
@@ -34,8 +34,8 @@ def is_meant(chunk: str, runs: Sequence[Run], disguise: Disguise, table: Table) 
     left, right = _is_edge(chunk, begin - 1, -1), _is_edge(chunk, end, 1)
     if written.isalnum():
         return (word.opens_left or left) and (word.opens_right or right)
-    meanings = {sign: table.get(ord(sign)) for sign in written if not sign.isalnum() and sign != DRAWN_ON}
-    separators = {sign for sign, meaning in meanings.items() if not (meaning and meaning.isalpha())}
+    meanings = {sign: table.get(ord(sign), DROPPED) for sign in written if not sign.isalnum() and sign != DRAWN_ON}
+    separators = {sign for sign, meaning in meanings.items() if not meaning.isalpha()}
     if _hides_too_much(written, meanings, separators) or _is_code(meanings, separators):
         return False
     if size + written.count(DRAWN_ON) == end - begin:
@@ -50,8 +50,8 @@ def is_meant(chunk: str, runs: Sequence[Run], disguise: Disguise, table: Table) 
     return left and (right or word.opens_right)
 
 
-def _hides_too_much(written: str, meanings: dict[str, str | None], separators: set[str]) -> bool:
-    hidden = [sign for sign in written if (meanings.get(sign) or "").startswith(("*", "-"))]
+def _hides_too_much(written: str, meanings: dict[str, str], separators: set[str]) -> bool:
+    hidden = [sign for sign in written if meanings.get(sign) in ("*", "-")]
     if not hidden:
         return False
     leet = len(separators) < len(meanings)
@@ -59,7 +59,7 @@ def _hides_too_much(written: str, meanings: dict[str, str | None], separators: s
     return " " in written or timid or (leet and len(hidden) > 1)
 
 
-def _is_code(meanings: dict[str, str | None], separators: set[str]) -> bool:
+def _is_code(meanings: dict[str, str], separators: set[str]) -> bool:
     kinds = separators - _CLOSING
     return (len(kinds) > 1 and not kinds.isdisjoint(_OF_CODE)) or (bool(kinds) and meanings.get("(") == "c")
 

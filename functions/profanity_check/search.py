@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from .chunks import Table, chunks, readings
+from .chunks import DROPPED, Table, chunks, readings
 from .disguises import Word
 from .folding import fold, origins
 from .judging import Run, is_meant
@@ -28,6 +28,8 @@ MAX_FINDS = 10_000
 _MAX_DISGUISED = 4 * MAX_FINDS
 
 _LINE_BREAK = re.compile("\n")
+# A letter of a reading with its repetitions; "*" and "-" are hidden letters, each one of its own.
+_LETTER = re.compile(r"([^*\-\0])(?:\0*\1)*|[*-]")
 _REPEATED = re.compile(r"([^\n*-])\1+")
 _NO_LETTER = re.compile(r"[\W_]")
 _NOT_WORDS = "".join(map(chr, range(128))).translate(str.maketrans("", "", string.ascii_letters + string.digits))
@@ -83,40 +85,25 @@ def _disguised(placed: list[tuple[int, str]], lexicon: Lexicon) -> Iterator[Find
 
 def _read(text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[int, Find]]:
     """Yield (number of the line, find in that line), each line being a chunk."""
-    reading = _REPEATED.sub(r"\1", text.translate(table))
-    lines: list[str] = []
+    aligned = text.translate(table)
+    reading = _REPEATED.sub(r"\1", aligned.replace(DROPPED, ""))
     breaks: list[int] = []
     known = -1
     for last, disguises in lexicon.disguised.iter(reading):
-        if not lines:
-            lines = text.split("\n")
+        if not breaks:
             breaks = [-1, *(match.start() for match in _LINE_BREAK.finditer(reading))]
+            lines, chunks = aligned.split("\n"), text.split("\n")
         number = bisect_left(breaks, last) - 1
         if number != known:
-            known, runs = number, _runs(lines[number], table)
+            known, letters = number, list(_LETTER.finditer(lines[number]))
         end = last - breaks[number]
-        found = runs[end - len(disguises[0].runs) : end]
+        runs = [
+            Run(*each.span(), len(each[0]) - each[0].count(DROPPED)) for each in letters[end - len(disguises[0].runs) : end]
+        ]
         for disguise in disguises:
-            if is_meant(lines[number], found, disguise, table):
-                yield number, Find(found[0].start, found[-1].stop, disguise.word)
+            if is_meant(chunks[number], runs, disguise, table):
+                yield number, Find(runs[0].start, runs[-1].stop, disguise.word)
                 break
-
-
-def _runs(chunk: str, table: Table) -> list[Run]:
-    runs: list[Run] = []
-    previous, start, stop, count = "", 0, 0, 0
-    for place, character in enumerate(chunk):
-        letter = table.get(ord(character), character)
-        if not letter:
-            continue
-        if letter == previous and letter not in "*-":
-            stop, count = place + 1, count + 1
-        else:
-            if count:
-                runs.append(Run(start, stop, count))
-            previous, start, stop, count = letter, place, place + 1, 1
-    runs.append(Run(start, stop, count))
-    return runs
 
 
 def _settle(text: str, padded: str, candidates: list[Find]) -> Iterator[Find]:

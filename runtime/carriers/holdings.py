@@ -1,12 +1,14 @@
 """What a worker process holds of one queue: claims that wait for a thread, that run, and whose verdict is to be written.
 
 A claim is taken when it is fetched. To keep every thread busy a few are fetched ahead, but only as many as
-will start within some milliseconds: behind a slow handler nothing waits that another worker could run.
+will start within some milliseconds. When slow handlers then hold the threads after all, what waits goes back: behind
+a slow handler nothing waits for long that another worker could run.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 from runtime.ledger.records import Claim
@@ -15,6 +17,9 @@ from runtime.ledger.records import Claim
 #: fetch takes some milliseconds: this keeps threads busy meanwhile.
 AHEAD_S = 0.05
 MAX_AHEAD = 512
+
+#: Seconds without a start after which what waits goes back.
+STUCK_S = 1.0
 
 #: Verdicts that may wait to be written before nothing more is fetched.
 MAX_UNWRITTEN = 4096
@@ -34,6 +39,8 @@ class Holdings:
         self._stopped = False
         #: moving average of how long a handler takes; unknown handlers count as slow
         self._average_s = 1.0
+        #: when a claim last started, or began to wait with nothing before it; monotonic seconds
+        self._moved_s = 0.0
 
     def await_room(self, timeout_s: float) -> int:
         """Wait until more may be fetched; return how many, 0 after `timeout_s` seconds or once stopped."""
@@ -44,6 +51,8 @@ class Holdings:
     def take(self, claims: Sequence[Claim]) -> bool:
         """Hold claims that were fetched; False when that was too late, and they must be handed back."""
         with self._changed:
+            if not self._waiting:
+                self._moved_s = time.monotonic()
             if not self._stopped:
                 self._waiting.update((claim.id, claim) for claim in claims)
             return not self._stopped
@@ -64,7 +73,19 @@ class Holdings:
                 return False
             del self._waiting[claim.id]
             self._running[_key(claim)] = claim
+            self._moved_s = time.monotonic()
             return True
+
+    def stuck(self) -> list[Claim]:
+        """Return the claims that wait behind handlers which have held every thread for `STUCK_S`; they are no longer held."""
+        with self._changed:
+            if not self._waiting or time.monotonic() - self._moved_s < STUCK_S:
+                return []
+            # The average knows only of handlers that ended; nothing is fetched ahead until slow ones are forgotten.
+            self._average_s = max(self._average_s, STUCK_S)
+            waiting = list(self._waiting.values())
+            self._waiting.clear()
+            return waiting
 
     def ended(self, claim: Claim, duration_s: float) -> None:
         """Note that a handler ended, and how long it took; the claim is held until its verdict is written."""

@@ -122,7 +122,7 @@ class _StreamConsumer(Consumer):
 
 
 class LeaseKeeper:
-    """Renews the leases of all that a broker holds, and lets go of what the ledger gave to another."""
+    """Renews the leases of all that a broker holds; lets go of what is stuck here, or the ledger gave to another."""
 
     def __init__(self, broker: Carrier, let_go: LetGo) -> None:
         self._broker = broker
@@ -142,10 +142,13 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self._stopping.wait(self._broker.ledger.lease_s / 3):
             for queue, holdings in list(self._broker.queues.items()):
+                stuck = holdings.stuck()
                 claims = holdings.all()
-                if not claims:
-                    continue
                 try:
+                    if stuck:
+                        self._broker.ledger.hand_back(queue, stuck)
+                    if not claims:
+                        continue
                     gone = self._broker.ledger.renew(queue, self._broker.consumer, claims)
                 except LedgerUnavailableError as error:
                     self._log.warning("leases are not renewed while Redis is away", queue=queue, reason=str(error))

@@ -136,6 +136,22 @@ def test_a_stopping_worker_hands_back_what_has_not_started(
     assert {(record.attempt, record.lost) for record in map(deployment.book.record, [*slow, *late])} == {(1, 0)}
 
 
+def test_slow_handlers_after_fast_ones(
+    redis_url: str, tmp_path: Path, deploy: Deploy, work: Work, eventually: Eventually
+) -> None:
+    """What was fetched ahead for fast handlers goes back when slow ones hold the threads; no attempt is burnt."""
+    deployment = deploy(redis_url, CODE)
+    fast = deployment.accept("double", {"n": 1}, count=200)
+    work(deployment, threads=2)
+    eventually(lambda: deployment.all_are("succeeded", fast))
+    slow = deployment.accept("wait_for", {"path": str(tmp_path / "go")}, count=8)
+    eventually(lambda: sum(status == "running" for status in deployment.statuses(slow)) > 2)
+    eventually(lambda: sorted(deployment.statuses(slow)) == ["queued"] * 6 + ["running"] * 2)
+    (tmp_path / "go").write_text("")
+    eventually(lambda: deployment.all_are("succeeded", slow))
+    assert {(record.attempt, record.lost) for record in map(deployment.book.record, slow)} == {(1, 0)}
+
+
 def test_what_arrives_while_a_worker_stops_goes_back(redis_url: str, deploy: Deploy) -> None:
     """A fetch that was waiting when the intake stopped hands its claims straight back."""
     deployment = deploy(redis_url, CODE)
