@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pika
+import pika.exceptions
 import pytest
 
 from infra.rabbitmq_server import RabbitMQServer
@@ -153,8 +154,17 @@ def test_a_queue_deleted_under_the_listener(
     channel.queue_delete(rabbit.name)
     eventually(lambda: "was deleted" in queues.log.read_text())
     eventually(lambda: rabbit.is_there(rabbit.name))
-    channel.basic_publish("", rabbit.name, b'{"n": 1}')
+    eventually(lambda: is_taken(channel, rabbit.name, b'{"n": 1}'))
     eventually(lambda: queues.accepted() == 1)
+
+
+def is_taken(channel: Any, queue: str, body: bytes) -> bool:
+    """Publish a message; False when the queue refuses it, as a new quorum queue does until it has a leader."""
+    try:
+        channel.basic_publish("", queue, body)
+    except pika.exceptions.NackError:
+        return False
+    return True
 
 
 def test_a_wrong_password(queues: Queues, rabbit: RabbitCarrier, eventually: Eventually) -> None:
