@@ -1,8 +1,8 @@
 """Finds the words of a lexicon in a text, plain or disguised. Takes time in proportion to the text's length.
 
 1. Plain text, where nearly everything is: symbols become spaces, and one automaton that knows word edges reads it.
-2. Chunks that are no plain word are read in several ways, each run of a letter as one; every find is checked against
-   its word. Equal chunks are read once.
+2. Chunks that are no plain word (`chunks`) are read in several ways, each run of a letter as one; every find is checked
+   against its word (`judging`). Equal chunks are read once.
 3. Finds inside an innocent word or phrase are dropped; of overlapping finds the first and longest stays.
 """
 
@@ -24,8 +24,10 @@ from .lexicon import Lexicon
 
 #: Finds that are told; what is beyond them is not.
 MAX_FINDS = 10_000
-# Disguises that are looked at.
-_MAX_DISGUISED = 4 * MAX_FINDS
+# Disguises that are looked at; some are dropped later, since they overlap.
+_MAX_DISGUISED = 2 * MAX_FINDS
+# Chunks that are read together.
+_AT_ONCE = 1000
 
 _LINE_BREAK = re.compile("\n")
 # A letter of a reading with its repetitions; "*" and "-" are hidden letters, each one of its own.
@@ -71,16 +73,17 @@ def _plain(folded: str, padded: str, lexicon: Lexicon) -> Iterator[Find]:
 
 
 def _disguised(placed: list[tuple[int, str]], lexicon: Lexicon) -> Iterator[Find]:
-    if not placed:
-        return
-    unique = list({chunk for _, chunk in placed})
     finds: dict[str, set[Find]] = {}
-    for text, table in readings("\n".join(unique)):  # the fold leaves no other line break
-        for number, found in _read(text, table, lexicon):
-            finds.setdefault(unique[number], set()).add(found)
-    for place, chunk in placed:
-        for start, end, word in finds.get(chunk, ()):
-            yield Find(place + start, place + end, word)
+    for first in range(0, len(placed), _AT_ONCE):
+        some = placed[first : first + _AT_ONCE]
+        unread = list({chunk for _, chunk in some} - finds.keys())
+        finds |= {chunk: set() for chunk in unread}
+        for text, table in readings("\n".join(unread)):  # the fold leaves no other line break
+            for number, found in _read(text, table, lexicon):
+                finds[unread[number]].add(found)
+        for place, chunk in some:
+            for start, end, word in finds[chunk]:
+                yield Find(place + start, place + end, word)
 
 
 def _read(text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[int, Find]]:
@@ -92,7 +95,7 @@ def _read(text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[int, Find
     for last, disguises in lexicon.disguised.iter(reading):
         if not breaks:
             breaks = [-1, *(match.start() for match in _LINE_BREAK.finditer(reading))]
-            lines, chunks = aligned.split("\n"), text.split("\n")
+            lines, originals = aligned.split("\n"), text.split("\n")
         number = bisect_left(breaks, last) - 1
         if number != known:
             known, letters = number, list(_LETTER.finditer(lines[number]))
@@ -101,7 +104,7 @@ def _read(text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[int, Find
             Run(*each.span(), len(each[0]) - each[0].count(DROPPED)) for each in letters[end - len(disguises[0].runs) : end]
         ]
         for disguise in disguises:
-            if is_meant(chunks[number], runs, disguise, table):
+            if is_meant(originals[number], runs, disguise, table):
                 yield number, Find(runs[0].start, runs[-1].stop, disguise.word)
                 break
 
