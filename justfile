@@ -39,7 +39,7 @@ format: environment
 bench *args: environment
     @exec .venv/bin/python tests/bench "$@"
 
-# Break things on purpose for a quarter of an hour, and print what was lost: ./just chaos worker_killed --seed 7
+# Break things on purpose for some twenty minutes, and print what was lost: ./just chaos worker_killed --seed 7
 chaos *args: environment
     @exec .venv/bin/python -m tests.chaos "$@"
 

@@ -15,6 +15,9 @@ Line = tuple[str | tuple[str, str], ...]
 
 EMPTY: Catalog = {"folders": {}, "problems": []}
 
+#: What is told of a function's manifest; a catalog has no more of it. A change of line or schema is none of these.
+TOLD: dict[str, bool | set[str]] = {"name": True, "summary": True, "triggers": True, "options": {"secrets", "optional_secrets"}}
+
 
 def changes(before: Catalog, after: Catalog, settings: Settings) -> Iterator[Line]:
     """Yield lines for what `after` serves or refuses that `before` did not, and for what is gone."""
@@ -23,9 +26,9 @@ def changes(before: Catalog, after: Catalog, settings: Settings) -> Iterator[Lin
         if known is None or known["version"] != deployed["version"]:
             if known is not None:
                 yield (("↻ ", "green"), f"{folder} is now at version ", (deployed["version"][:12], "dim"))
-            had = {function["name"]: _lasting(function) for function in known["functions"]} if known is not None else {}
+            had = {function["name"]: function for function in known["functions"]} if known is not None else {}
             for function in deployed["functions"]:
-                if had.pop(function["name"], None) != _lasting(function):
+                if had.pop(function["name"], None) != function:
                     yield from _function(folder, function, settings)
             for name in had:
                 yield (("− ", "yellow"), f"{name} is gone")
@@ -34,11 +37,6 @@ def changes(before: Catalog, after: Catalog, settings: Settings) -> Iterator[Lin
     for problem in after["problems"]:
         if problem not in before["problems"]:
             yield from _problem(problem, serving=problem["folder"] in after["folders"], settings=settings)
-
-
-def _lasting(function: dict[str, Any]) -> dict[str, Any]:
-    """What is told of a function: it is the same when its lines have only moved."""
-    return {name: value for name, value in function.items() if name != "line"}
 
 
 def _function(folder: str, function: dict[str, Any], settings: Settings) -> Iterator[Line]:
@@ -80,7 +78,7 @@ def trigger_words(trigger: dict[str, Any]) -> str:
     kind = trigger["kind"]
     if kind == "http":
         return f"{trigger['method']} {trigger['path']}"
-    if kind == "cron" and trigger["every_s"] is not None:
+    if kind == "cron" and trigger.get("every_s") is not None:  # the API leaves out what is None
         return f"every {trigger['every_s']:g} s"
     if kind == "cron":
         return f"cron {trigger['expression']} {trigger['timezone']}"

@@ -1,6 +1,6 @@
 """Deploys what is in the functions folder, and says what is served: one JSON line on stdout.
 
-{"kind": "catalog", "folders": {"thumbnail": {"version": "5c1…", "functions": [{manifest}, …]}},
+{"kind": "catalog", "folders": {"thumbnail": {"version": "5c1…", "functions": [{"name": …, "summary": …, …}]}},
  "problems": [{"folder": "broken", "file": "__init__.py", "line": 3, "reason": "…"}]}
 
 It runs as a short-lived process of its own: what it needs is given back, and the supervisor stays small and prompt. For
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from redis.exceptions import RedisError
 
+from infra.announcing import TOLD
 from infra.settings import Settings, secret
 from infra.watching import FolderWatch
 from runtime.authoring.errors import OnCueError
@@ -102,7 +103,7 @@ def _sync(deploys: Deployer, settings: Settings, only: Sequence[str]) -> None:
     folders = {
         name: {
             "version": deployed.version,
-            "functions": [function.model_dump(mode="json") for function in deployed.manifest.functions],
+            "functions": [function.model_dump(mode="json", include=TOLD) for function in deployed.manifest.functions],
         }
         for name, deployed in catalog.folders.items()
     }

@@ -13,7 +13,8 @@ import structlog
 
 from runtime.ledger.keys import ANNOUNCED, DEPLOYED
 from runtime.ledger.wire import client
-from runtime.versions.registry import Registry, live_versions
+from runtime.versions.pointers import live_versions
+from runtime.versions.registry import Registry
 
 #: Seconds between two looks whether to stop, and between two tries to reach Redis.
 LOOK_S = 1.0

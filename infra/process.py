@@ -47,4 +47,5 @@ if __name__ == "__main__":
     try:
         run(*sys.argv[1:])
     except OnCueError as error:
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        sys.exit(getattr(error, "exit_code", 1))

@@ -20,7 +20,7 @@ BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 10.0
 #: A process that lived this long has recovered: its next crash counts as the first.
 STEADY_AFTER_S = 30.0
-#: A line longer than this is cut; the rest of it is dropped.
+#: A line longer than this is cut, unless the process is known to print longer ones; the rest of it is dropped.
 MAX_LINE_BYTES = 64 * 1024
 
 
@@ -59,7 +59,7 @@ class Backoff:
 class ChildProcess:
     """A program that is kept running: started again after a crash, with growing pauses."""
 
-    def __init__(self, program: Program, environment: dict[str, str]) -> None:
+    def __init__(self, program: Program, environment: dict[str, str], max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self.program = program
         self.name = program.name
         self.process: subprocess.Popen[bytes] | None = None
@@ -68,6 +68,7 @@ class ChildProcess:
         #: whether its output has come to its end
         self.is_silent = False
         self._environment = environment
+        self._max_line_bytes = max_line_bytes
         self._buffer = b""
         self._skipping = False
 
@@ -103,7 +104,7 @@ class ChildProcess:
                 if not self._skipping:
                     yield line
                 self._skipping = False
-            if len(self._buffer) > MAX_LINE_BYTES:
+            if len(self._buffer) > self._max_line_bytes:
                 if not self._skipping:
                     yield self._buffer
                 self._buffer, self._skipping = b"", True
@@ -129,11 +130,6 @@ class ChildProcess:
         if self.is_running():
             assert self.process is not None
             self.process.send_signal(number)
-
-
-def exit_words(code: int) -> str:
-    """Say in words how a process ended."""
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def adopt_orphans() -> None:

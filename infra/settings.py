@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from runtime.authoring import misfits
 from runtime.authoring.errors import OnCueError
 from runtime.authoring.quantities import read_rate, seconds
 
@@ -36,14 +37,29 @@ Words = Annotated[
 ]
 
 
+#: Settings that are URLs, the schemes that each takes, and how it is written.
+_URLS = {
+    "url": (("http", "https"), "http://127.0.0.1:8080"),
+    "redis_url": (("redis", "rediss", "unix"), "redis://host:6379/0"),
+    "broker": (("amqp", "amqps"), "amqp://user:password@host:5672/vhost"),
+    "store": (("file", "s3"), "s3://bucket/prefix"),
+}
+#: Settings whose values hold secrets.
+_SECRET = ("key", "redis_url", "broker")
+
+
 class SettingsError(OnCueError):
     """A setting has a value that cannot be used."""
+
+    exit_code = 2
 
 
 class Settings(BaseSettings):
     """What the environment says. The name of a setting is ONCUE_ and the field's name in capitals, without `_s`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     #: the address the web process binds; any other than loopback only once there is an API key
     host: str = "127.0.0.1"
@@ -92,6 +108,21 @@ class Settings(BaseSettings):
     #: hosts, addresses or networks that callbacks may reach though they are not public
     callback_hosts: Words = ()
 
+    @field_validator(*_URLS)
+    @classmethod
+    def _is_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        schemes, example = _URLS[info.field_name or ""]
+        if value is not None and value.partition("://")[0] not in schemes:
+            raise ValueError(f"it begins with {' or '.join(f'{scheme}://' for scheme in schemes)}, like {example}")
+        return value
+
+    @field_validator("key")
+    @classmethod
+    def _fits_a_header(cls, value: str | None) -> str | None:
+        if value is not None and not (value.isascii() and value.isprintable() and " " not in value):
+            raise ValueError("it holds characters that no key has; set it anew as `oncue key new` printed it")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _is_base_url(cls, value: str | None) -> str | None:
@@ -129,10 +160,7 @@ class Settings(BaseSettings):
         try:
             return cls(**{name: value for name, value in said.items() if value is not None})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = str(first["loc"][0])
-            name = name if name.startswith(PREFIX) else PREFIX + name.upper()
-            raise SettingsError(f"{name}={first['input']!s}: {first['msg'].removeprefix('Value error, ')}") from error
+            raise SettingsError(_in_words(error)) from error
 
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for a process that is to have the same ones."""
@@ -201,12 +229,29 @@ def process_environment(settings: Settings) -> dict[str, str]:
 
 def _refuse_misspelt_names() -> None:
     known = [variable(name) for name in Settings.model_fields]
-    for name in os.environ:
-        if not name.startswith(PREFIX) or name.startswith((SECRET_PREFIX, CONNECTION_PREFIX)) or name in known:
-            continue
-        # Far-off names are left alone: Kubernetes sets ONCUE_SERVICE_HOST and the like for a service named oncue.
+    for name in unknown_names():
+        # Far-off names are left alone: another program may have set them.
         if near := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
             raise SettingsError(f"unknown setting {name}; did you mean {near[0]}?")
+
+
+def unknown_names() -> list[str]:
+    """Return the variables of the environment that begin like a setting and are none."""
+    known = {variable(name) for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and not name.startswith((SECRET_PREFIX, CONNECTION_PREFIX)) and name not in known
+    )
+
+
+def _in_words(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = str(first["loc"][0])
+    field = next(name for name in Settings.model_fields if place in (name, variable(name)))
+    cure = misfits.cure(first, " s" if field.endswith("_s") else "")
+    value = "…" if field in _SECRET else first["input"]
+    return f"{variable(field)}={value}: {cure}"
 
 
 def _written(value: Any) -> str:

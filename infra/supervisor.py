@@ -10,25 +10,22 @@ A `kill -9` of this process ends the others as well: see infra/tether.py.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import NamedTuple
 
-import msgspec
-
-from infra import announcing, process
+from infra import port, process
 from infra.embedded import EmbeddedServer
 from infra.feed import Feed
-from infra.processes import Backoff, ChildProcess, Program, adopt_orphans, end_orphans, exit_words
+from infra.processes import Backoff, ChildProcess, Program, adopt_orphans, end_orphans
+from infra.serving import Serving
 from infra.settings import Settings, process_environment
-from infra.watching import FolderWatch
+from infra.signals import Signals, drain
 from runtime.authoring.errors import OnCueError
+from runtime.authoring.exits import exit_words
 
 #: Seconds a stopping process may take beyond its own grace before it is killed.
 STOP_MARGIN_S = 5.0
@@ -38,12 +35,10 @@ LOAD_WITHIN_S = 600.0
 TELL_AFTER_S = 1.0
 #: Seconds a deployment may take: imports of all folders included.
 DEPLOY_WITHIN_S = 300.0
-#: Seconds until a deployment that broke off is tried again.
-DEPLOY_AGAIN_S = 5.0
+#: Seconds the web process may take until it serves.
+WEB_WITHIN_S = 60.0
 #: Seconds between two looks for orphans.
 SWEEP_S = 0.5
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SupervisorError(OnCueError):
@@ -80,35 +75,31 @@ class Supervisor:
         self.feed = feed
         self.server = EmbeddedServer(settings.data, settings.fsync) if settings.redis_url is None else None
         self.children: list[ChildProcess] = []
-        #: what is served, as the last deployment told
-        self.catalog = announcing.EMPTY
+        self._serving = Serving(settings, feed, deploying)
         self._programs = programs
-        self._deployment: ChildProcess | None = None
-        self._deploying_stays = deploying is not None
-        self._deploying = deploying or Program("deploy", process.command("deploy"), grace_s=0)
         self._keys = keys
-        self._watch = FolderWatch(settings.functions)
         self._selector = selectors.DefaultSelector()
         self._server_backoff = Backoff()
         self._next_sweep = 0.0
-        self._signals = 0
+        self._signals = Signals()
         self._stopping = False
 
     def run(self, serving: Callable[[], None] = lambda: None) -> int:
         """Start everything, call `serving` once it serves, and stay until it is asked to stop; return the exit code.
 
         Raises:
-            SupervisorError: the port is taken, or the first deployment fails.
+            PortError: the port is taken.
+            SupervisorError: the data folder cannot be used, the first deployment fails, or a process cannot be started.
             EmbeddedServerError: the embedded server cannot be started.
         """
         adopt_orphans()
-        with self._signals_heard():
+        with self._heard():
             try:
                 self._start(serving)
                 while True:
                     self._turn()
-                    if self._deployment is None and self._watch.has_changed():
-                        self._deployment = self._begin_deployment()
+                    if self._serving.is_due():
+                        self._serving.deploy(self._launch)
             except _StopRequestedError:
                 self.feed.line("stopping; running invocations may finish (again: stop at once)", style="dim")
                 return 0 if self._stop() else 130
@@ -116,9 +107,9 @@ class Supervisor:
                 self._stop()
 
     def _start(self, serving: Callable[[], None]) -> None:
-        self.settings = self._with_free_port()
+        self.settings = port.with_free_port(self.settings)
         if self.server is not None:
-            self.server.launch()
+            self._launch_server(self.server)
             self._wait(self.server.is_ready, LOAD_WITHIN_S, "the embedded server")
             self.settings = self.settings.model_copy(update={"redis_url": self.server.url})
         if not self.settings.is_loopback:
@@ -126,57 +117,27 @@ class Supervisor:
             from infra.web import refuse_open_door
 
             refuse_open_door(self.settings, self.settings.ledger_url)
-        self._deployment = self._begin_deployment()
-        self._wait(self._has_deployed, DEPLOY_WITHIN_S, "the deployment of the functions folder")
-        if self.catalog is announcing.EMPTY:
+        self._serving.settings = self.settings
+        self._serving.deploy(self._launch)
+        self._wait(lambda: self._serving.has_deployed, DEPLOY_WITHIN_S, "the deployment of the functions folder")
+        if not self._serving.has_begun:
             raise SupervisorError("the functions folder could not be deployed; the reason is above")
         environment = process_environment(self.settings)
         for program in self._programs if self._programs is not None else default_programs(self.settings):
             child = ChildProcess(program, environment)
             self.children.append(child)
             self._launch(child)
-        self._wait(self._web_is_ready, 60.0, "the web process")
+        if any(child.name == "web" for child in self.children):
+            self._wait(lambda: port.is_ready(self.settings), WEB_WITHIN_S, "the web process")
         serving()
-        for line in announcing.changes(announcing.EMPTY, self.catalog, self.settings):
-            self.feed.line(*line)
-        if self.catalog == announcing.EMPTY | {"kind": "catalog"}:
-            self.feed.line(f"no functions in {self.settings.functions} yet; make one: oncue new NAME", style="dim")
-
-    def _has_deployed(self) -> bool:
-        return self._deployment is None or (self._deploying_stays and self.catalog is not announcing.EMPTY)
-
-    def _with_free_port(self) -> Settings:
-        """Check that the port can be bound, so that one sentence says so; port 0 becomes a free one."""
-        host, port = self.settings.host, self.settings.port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                raise SupervisorError(
-                    f"{host}:{port} cannot be bound ({error.strerror}); stop what listens there, or set ONCUE_PORT"
-                ) from error
-            return self.settings.model_copy(update={"port": probe.getsockname()[1]})
-
-    def _web_is_ready(self) -> bool:
-        if not any(child.name == "web" for child in self.children):
-            return True
-        connection = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=0.5)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        self._serving.announce()
 
     def _turn(self, timeout_s: float = 0.2) -> None:
         """Wait for something to happen, at most `timeout_s`, and see to it."""
         for key, _ in self._selector.select(timeout_s):
             child = key.data
             if child is None:
-                os.read(key.fd, 4096)  # the bytes that woke us for a signal
+                drain(key.fd)
             elif isinstance(child, Keys):
                 self._press(child)
             else:
@@ -185,7 +146,7 @@ class Supervisor:
                     self._selector.unregister(key.fd)
         self.feed.tick()
         self._see_to_ends()
-        if self._signals and not self._stopping:
+        if self._signals.count and not self._stopping:
             self._stopping = True
             raise _StopRequestedError
 
@@ -208,14 +169,15 @@ class Supervisor:
             self._turn(0.03)
 
     def _launch(self, child: ChildProcess) -> None:
-        child.start()
+        try:
+            child.start()
+        except OSError as error:
+            raise SupervisorError(f"{child.name!r} cannot be started ({error.strerror}); start OnCue again") from error
         self._selector.register(child.output, selectors.EVENT_READ, child)
 
     def _relay(self, child: ChildProcess) -> None:
         for line in child.read_lines():
-            if child is self._deployment and line.startswith(b'{"kind":"catalog"'):
-                self._adopt_catalog(line)
-            else:
+            if not self._serving.hears(child, line):
                 self.feed.output(child.name, line)
 
     def _see_to_ends(self) -> None:
@@ -227,17 +189,21 @@ class Supervisor:
                 code = self._end(child)
                 if not self._stopping:
                     self._tell_crash(child.name, code, child.backoff.crashed())
-        if self._deployment is not None and not self._deployment.is_running():
-            code = self._end(self._deployment)
-            self._deployment = None
-            if code and not self._stopping:
-                self.feed.line(("! ", "red"), f"the deployment ended ({exit_words(code)}); what was served goes on")
-                self._watch.look_again(DEPLOY_AGAIN_S)
+        if (deployment := self._serving.process) is not None and not deployment.is_running():
+            self._serving.ended(self._end(deployment), is_stopping=self._stopping)
         if self.server is not None and not self._stopping:
             self._see_to_server(self.server)
         if time.monotonic() > self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_S
             end_orphans(self._own_pids())
+
+    def _launch_server(self, server: EmbeddedServer) -> None:
+        try:
+            server.launch()
+        except OSError as error:
+            raise SupervisorError(
+                f"the data folder {server.data_dir} cannot be used ({error.strerror}); see that it can be written to, or set ONCUE_DATA"
+            ) from error
 
     def _see_to_server(self, server: EmbeddedServer) -> None:
         if server.process is None:
@@ -259,71 +225,45 @@ class Supervisor:
         return child.ended()
 
     def _own_pids(self) -> set[int]:
-        processes = [child.process for child in (*self.children, self._deployment) if child is not None]
+        processes = [child.process for child in self._all()]
         if self.server is not None:
             processes.append(self.server.process)
         return {each.pid for each in processes if each is not None}
 
-    def _begin_deployment(self) -> ChildProcess:
-        environment = process_environment(self.settings)
-        deployment = ChildProcess(self._deploying, environment)
-        self._launch(deployment)
-        return deployment
-
-    def _adopt_catalog(self, line: bytes) -> None:
-        before, self.catalog = self.catalog, msgspec.json.decode(line)
-        if before is not announcing.EMPTY:
-            for words in announcing.changes(before, self.catalog, self.settings):
-                self.feed.line(*words)
+    def _all(self) -> list[ChildProcess]:
+        return [*self.children, *([self._serving.process] if self._serving.process is not None else [])]
 
     def _stop(self) -> bool:
         """Stop everything in order; return False when a second signal cut it short. Does nothing the second time."""
         self._stopping = True
-        asked = self._signals
+        asked = self._signals.count
         workers = [child for child in self.children if child.name != "web"]
         webs = [child for child in self.children if child.name == "web"]
-        if self._deployment is not None:
-            self._deployment.signal(signal.SIGKILL)
+        if self._serving.process is not None:
+            self._serving.process.signal(signal.SIGKILL)
         for group in (workers, webs):
             for child in group:
                 child.signal(signal.SIGTERM)
             ends = time.monotonic() + max((c.program.grace_s for c in group), default=0.0) + STOP_MARGIN_S
-            while any(c.process is not None for c in group) and time.monotonic() < ends and self._signals <= asked:
+            while any(c.process is not None for c in group) and time.monotonic() < ends and self._signals.count <= asked:
                 self._turn(0.05)
             for child in group:
                 child.signal(signal.SIGKILL)
-        while any(child.process is not None for child in (*self.children, self._deployment) if child is not None):
+        while any(child.process is not None for child in self._all()):
             self._turn(0.05)
         if self.server is not None:
-            self.server.kill() if self._signals > asked else self.server.stop()
+            self.server.kill() if self._signals.count > asked else self.server.stop()
         while end_orphans(set()):
             pass  # the end of one may hand us the next
-        return self._signals <= asked
+        return self._signals.count <= asked
 
     @contextlib.contextmanager
-    def _signals_heard(self) -> Iterator[None]:
-        def note(_number: int, _frame: FrameType | None) -> None:
-            self._signals += 1
-
-        wake, woken = socket.socketpair()
-        wake.setblocking(False)
-        woken.setblocking(False)
-        self._selector.register(woken, selectors.EVENT_READ, None)
-        if self._keys is not None:
-            self._selector.register(self._keys.descriptor, selectors.EVENT_READ, self._keys)
-        before = {number: signal.signal(number, note) for number in _STOPPING}
-        # The end of a child wakes the loop, too; its handler has nothing else to do.
-        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
-        before_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
-        try:
+    def _heard(self) -> Iterator[None]:
+        with self._signals.heard() as woken, self._selector:
+            self._selector.register(woken, selectors.EVENT_READ, None)
+            if self._keys is not None:
+                self._selector.register(self._keys.descriptor, selectors.EVENT_READ, self._keys)
             yield
-        finally:
-            signal.set_wakeup_fd(before_fd)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self._selector.close()
-            wake.close()
-            woken.close()
 
 
 def default_programs(settings: Settings) -> list[Program]:

@@ -12,7 +12,7 @@ import uvloop
 
 from infra.settings import Settings, connection, connection_variable
 from runtime.versions.catalog import Catalog
-from runtime.versions.registry import CatalogFollower
+from runtime.versions.following import CatalogFollower
 from triggers.cron.engine import CronEngine
 from triggers.queues.engine import QueueEngine
 from triggers.queues.source import Connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Iterator
@@ -19,13 +20,14 @@ from runtime.authoring.quantities import read_rate
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.store import ResultStore
 from runtime.versions.deployer import Deployer
-from runtime.versions.registry import CatalogFollower
+from runtime.versions.following import CatalogFollower
 from triggers.http.access.guard import Policy
 from triggers.http.access.keyring import KeyFollower, Keyring
 from triggers.http.app import Edge, build
 from triggers.http.callbacks.deliverer import Deliverer
 from triggers.http.callbacks.sending import Sender
 from triggers.http.callbacks.urls import Callbacks
+from triggers.http.deployments import Deployments
 from triggers.http.live import MAX_MESSAGE_BYTES
 from triggers.http.protocol import GuardedProtocol
 
@@ -61,6 +63,8 @@ class WebServer(uvicorn.Server):
             )
         )
         self._edge = edge
+        # uvicorn takes a WebSocket that is refused by an HTTP answer for a defect, and says so each time.
+        logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing handshake" not in str(record.msg))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -109,7 +113,7 @@ async def _serve(settings: Settings, deploys: Deployer) -> None:
         policy=policy(settings),
         callbacks=callbacks,
         public_url=settings.public_url,
-        deployer=deploys,
+        deployments=Deployments(deploys, lambda: follower.refresh()),
     )
     deliverer = Deliverer(ledger, Sender(callbacks.secrets, callbacks.allowed))
     follower = CatalogFollower(url, edge.serve)

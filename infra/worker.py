@@ -33,14 +33,14 @@ from runtime.ledger.keys import EVENTS, QUEUES
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Claim, Verdict
 from runtime.ledger.store import ObjectStore, ResultStore
+from runtime.ledger.sweeper import Sweeper
 from runtime.ledger.wire import LedgerUnavailableError, client
-from runtime.versions.catalog import Catalog
 from runtime.versions.environments import Environments
 from runtime.versions.registry import Registry
 from runtime.versions.store import VersionStore
 from runtime.versions.unpacked import Versions
 
-#: Seconds between two looks for queues that a deploy has brought.
+#: Seconds between two looks for queues that a deploy has brought, when none was told of.
 QUEUES_S = 1.0
 
 #: Milliseconds a Dramatiq thread waits before it looks whether it should stop.
@@ -58,6 +58,8 @@ class WorkerProcess:
         self._settings = settings
         self._log = structlog.get_logger("oncue.worker")
         self._stopping = threading.Event()
+        #: rung when the queues are to be looked at now: a deploy may have brought one
+        self._look = threading.Event()
         self._url = url
         self._ledger = Ledger(url, lease_s=settings.lease_s, retention_s=settings.retention_s)
         self._registry = Registry(url)
@@ -82,8 +84,8 @@ class WorkerProcess:
         self._worker = dramatiq.Worker(self._broker, worker_timeout=WORKER_TIMEOUT_MS, worker_threads=settings.threads)
         self._promoters: list[Promoter] = []
         self._relays: dict[str, Relay] = {}
-        self._catalog = Catalog()
-        self._orders = Orders(url, self._executor.cancel)
+        self._sweeper = Sweeper(self._ledger, results)
+        self._orders = Orders(url, self._cancel)
         self._preparer = Preparer(url, self._registry, self._warm)
 
     def run(self) -> None:
@@ -91,25 +93,32 @@ class WorkerProcess:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         adopt_orphans()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
+            signal.signal(number, self._on_signal)
         self._committer.start()
         self._executor.start()
         self._leases.start()
         self._orders.start()
         self._preparer.start()
+        self._sweeper.start()
         self._worker.start()
         gc.collect()
         gc.freeze()
         while not self._stopping.is_set():
+            self._look.clear()
             self._carry_new_queues()
-            self._stopping.wait(QUEUES_S)
+            self._look.wait(QUEUES_S)
         self._stop()
+
+    def _on_signal(self, *_: object) -> None:
+        self._stopping.set()
+        self._look.set()
 
     def _stop(self) -> None:
         handed_back = self._broker.stop_intake()
         self._log.info("stopping: what runs may finish", handed_back=handed_back)
         self._orders.close()
         self._preparer.close()
+        self._sweeper.close()
         for promoter in self._promoters:
             promoter.close()
         for relay in self._relays.values():
@@ -129,15 +138,15 @@ class WorkerProcess:
     def _carry_new_queues(self) -> None:
         """Declare an actor for every queue that a deployed function names, or that still has work."""
         try:
-            self._catalog = self._registry.catalog()
-            queues = {function.manifest.options.queue for function in self._catalog.functions.values()}
+            catalog = self._registry.catalog()
+            queues = {function.manifest.options.queue for function in catalog.functions.values()}
             with client(self._url) as connection:
                 queues |= {name.decode() for name in connection.smembers(QUEUES)}
         except redis.RedisError as error:
             self._log.warning("queues cannot be read until Redis is back", reason=str(error))
             return
         for outbox in sorted({*queues, EVENTS} - self._relays.keys()):
-            self._relays[outbox] = Relay(self._url, outbox, self._broker.consumer, lambda: self._catalog)
+            self._relays[outbox] = Relay(self._url, outbox, self._broker.consumer, self._registry.catalog)
             self._relays[outbox].start()
         for queue in sorted(queues - self._broker.queues.keys()):
             run = partial(self._executor.run, holder=self._broker.holdings(queue))
@@ -159,7 +168,12 @@ class WorkerProcess:
             idle_s=self._settings.idle_s,
         )
 
+    def _cancel(self, invocation_id: str) -> None:
+        if not self._broker.withdraw(invocation_id):
+            self._executor.cancel(invocation_id)
+
     def _warm(self, version: str) -> None:
+        self._look.set()
         pool = self._pools.get(version)
         if pool.size == 0:
             pool.warm()

@@ -8,7 +8,7 @@ from runtime.authoring.context import Context, MissingArtifactError
 from runtime.authoring.decorators import cron, function, http, on, queue
 from runtime.authoring.errors import DeclarationError, GiveUp, OnCueError, Retry
 from runtime.authoring.event import Event
-from runtime.authoring.triggers import Hmac
+from runtime.authoring.routes import Hmac
 
 __all__ = [
     "Artifact",

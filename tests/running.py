@@ -89,11 +89,12 @@ def make_function(functions: Path, name: str, source: str | None = None) -> Path
 class OnCue:
     """A running `oncue up`, and the command line that speaks to it."""
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+    def __init__(self, environment: dict[str, str], folder: Path, program: str = ONCUE) -> None:
         self.environment = environment
         self.folder = folder
+        self.program = program
         process = subprocess.Popen(
-            [ONCUE, "up"], env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [program, "up"], env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.up = Running(process)
 
@@ -104,7 +105,7 @@ class OnCue:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment, "ONCUE_URL": self.url}
         return subprocess.run(
-            [ONCUE, *words], env=environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            [self.program, *words], env=environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
         )
 
     def json(self, *words: str) -> object:
@@ -113,8 +114,8 @@ class OnCue:
         return json.loads(answer.stdout)
 
 
-def start(environment: dict[str, str], folder: Path, eventually: Eventually) -> OnCue:
-    oncue = OnCue(environment, folder)
+def start(environment: dict[str, str], folder: Path, eventually: Eventually, program: str = ONCUE) -> OnCue:
+    oncue = OnCue(environment, folder, program)
     eventually(lambda: oncue.up.has("serves at") or oncue.up.process.poll() is not None, 30)
     assert oncue.up.has("serves at"), oncue.up.lines
     return oncue

@@ -23,11 +23,12 @@ DROPPED = "\0"
 DRAWN_ON = "\x01"
 
 # Neither one plain word in its punctuation nor free of letters. Possessive, so that no chunk is read over and over.
-_ODD = re.compile(r"(?<!\S)(?![^\w\s@$+|!<\\}]*+[^\W\d_]++(?:'[^\W\d_]++)?+[^\w\s@$+|*]*+(?!\S))(?![^\sa-z@]*+(?!\S))\S++")
+_ODD = re.compile(r"(?<!\S)(?![^\w\s@$+|!<\\}(]*+[^\W\d_]++(?:'[^\W\d_]++)?+[^\w\s@$+|*]*+(?!\S))(?![^\sa-z@#]*+(?!\S))\S++")
 _STRETCHED = re.compile(r"([a-z])\1(?:\1|([a-z])\2)")
 # Three or more single letters with anything between, which is spaces here; a "ß" is folded to "ss".
-_APART = re.compile(r" (?:ss|\w)(?: {1,4}+(?:ss|\w)(?= )){2,}+")
+_APART = re.compile(r" (?:ss|\w)(?: {1,6}+(?:ss|\w)(?= )){2,}+")
 _LEET_BEFORE = re.compile(r"[@$(!|+]\s{0,3}\Z")
+_LEET_AFTER = re.compile(r"\s{0,3}[@$(!|+](?!\S)")
 
 _DRAWN = {
     letter.strip(): sign
@@ -59,15 +60,16 @@ _DIGITS = {ord(digit): letter for digit, letter in zip("0123456789", canonical("
 _LETTERS = {**{ord(letter): canonical(letter) for letter in string.ascii_lowercase}, **_DIGITS}
 _DROPPED = dict.fromkeys(map(ord, string.punctuation + " " + DRAWN_ON), DROPPED)
 _LEET = {ord(symbol): letter for symbol, letter in zip("@!|$+(", "aiistc", strict=True)}
-_HIDDEN: dict[int, str] = {ord(symbol): "-" if symbol in "-_.,:;/\\'\"()[]{}<>" else "*" for symbol in string.punctuation}
-_HIDDEN |= dict.fromkeys(map(ord, "= " + DRAWN_ON), DROPPED)
-_TABLES: tuple[dict[int, str], ...] = (
-    {**_LETTERS, **_DROPPED, **_LEET},
-    {**_LETTERS, **_DROPPED},
-    {**_LETTERS, **_HIDDEN},
-    {**_LETTERS, **_HIDDEN, **_LEET},
-)
+_HIDDEN = _DROPPED | dict.fromkeys(map(ord, "-_."), "-") | dict.fromkeys(map(ord, "*#%&@!?$+^~|"), "*")
+_BOLDLY = dict.fromkeys(map(ord, "*#%&^"), "*")
+_LEET_SIGN = re.compile(r"[@!|$+(]")
+_BOLD_AND_APART = re.compile(r"[*#%&^].*[^\w*#%&^]|[^\w*#%&^].*[*#%&^]")
 Table = dict[int, str]
+_SIGNS_DROPPED: Table = _LETTERS | _DROPPED
+_LEET_READ: Table = _SIGNS_DROPPED | _LEET
+_SIGNS_HIDE: Table = _LETTERS | _HIDDEN
+_LEET_AND_HIDDEN: Table = _SIGNS_HIDE | _LEET
+_BOLDLY_HIDDEN: Table = _LEET_READ | _BOLDLY
 
 
 def chunks(folded: str, padded: str) -> Iterator[tuple[int, str]]:
@@ -81,6 +83,8 @@ def chunks(folded: str, padded: str) -> Iterator[tuple[int, str]]:
         start, stop = match.start(), match.end() - 1
         if before := _LEET_BEFORE.search(folded, max(0, start - 4), start):  # "$ h i t"
             start = before.start()
+        if after := _LEET_AFTER.match(folded, stop):
+            stop = after.end()
         yield from _pieces(folded, start, stop)
     stop = 0
     for match in _STRETCHED.finditer(folded):
@@ -103,10 +107,16 @@ def _pieces(folded: str, start: int, stop: int) -> Iterator[tuple[int, str]]:
         yield place - len(left), left + piece + (GOES_ON if place + _MAX_PIECE < stop else "")
 
 
-def readings(chunk: str) -> Iterator[tuple[str, Table]]:
-    """Yield (text, table): the text, as long as the chunk or chunks given, is to be translated by the table."""
-    for table in _TABLES:
-        yield chunk, table
-    drawn = _DRAWING.sub(lambda match: _DRAWN[match[0]] + DRAWN_ON * (len(match[0]) - 1), chunk)
-    if drawn != chunk:
-        yield drawn, _TABLES[0]
+def readings(chunks: list[str]) -> Iterator[tuple[list[str], list[str], Table]]:
+    """Yield (chunks, texts, table): each of the texts, as long as its chunk, is to be translated by the table."""
+    yield chunks, chunks, _LEET_READ
+    signed = [chunk for chunk in chunks if not chunk.isalnum()]
+    leet = [chunk for chunk in signed if _LEET_SIGN.search(chunk)]
+    apart = [chunk for chunk in signed if _BOLD_AND_APART.search(chunk)]
+    yield leet, leet, _SIGNS_DROPPED
+    yield signed, signed, _SIGNS_HIDE
+    yield leet, leet, _LEET_AND_HIDDEN
+    yield apart, apart, _BOLDLY_HIDDEN
+    drawing = [chunk for chunk in chunks if _DRAWING.search(chunk)]
+    drawn = [_DRAWING.sub(lambda match: _DRAWN[match[0]] + DRAWN_ON * (len(match[0]) - 1), chunk) for chunk in drawing]
+    yield drawing, drawn, _LEET_READ

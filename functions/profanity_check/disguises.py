@@ -27,9 +27,10 @@ _SOUNDS = tuple(
         ).split()
     )
 )
+_VOWEL = re.compile("[aeiou]")
 _CANONICAL = str.maketrans("lyvzkq", "iiuscc")
 # What may follow a stem that is split in two: "fu cking", but not "bit chunks".
-_ENDINGS = ("", "e", "ed", "en", "er", "ers", "es", "in", "ing", "s", "y")
+ENDINGS = ("", "e", "ed", "en", "er", "ers", "es", "in", "ing", "s", "y")
 # Letters in the middle of a word that may be hidden.
 _MAX_HIDDEN = 4
 _STRONG = 2
@@ -68,6 +69,8 @@ class Disguise(NamedTuple):
     """One way a word is written in canonical letters, with repeated ones as one, hidden ones as "*" or "-"."""
 
     word: Word
+    #: the letters of each run as they are spelled
+    spelled: tuple[str, ...]
     #: how often each letter must be there at least
     runs: tuple[int, ...]
 
@@ -109,7 +112,7 @@ def _guessed(word: Word, letters: str) -> Iterator[tuple[str, Shape]]:
 
 
 def _endings(word: Word) -> tuple[str, ...]:
-    return _ENDINGS if word.opens_right else ("",)
+    return ENDINGS if word.opens_right else ("",)
 
 
 def _doubled(letters: str) -> Iterator[str]:
@@ -144,28 +147,38 @@ def disguises_of(word: Word) -> Iterator[tuple[str, Disguise]]:
     """Yield as listed; and of words of four letters or more with some inner letters, or all but the first, hidden."""
     if not word.severity and " " in word.letters:
         return
-    letters = canonical(word.letters.replace(" ", ""))
+    letters = word.letters.replace(" ", "")
     yield _disguise(word, letters)
+    if len(letters) == 3 and word.severity > _STRONG and letters[1] in "aeiou":
+        yield _disguise(word, f"{letters[0]}*{letters[2]}")
     if not word.severity or " " in word.letters or len(letters) < 4:
         return
     alone = replace(word, opens_left=False)
     if word.opens_left or len(letters) > 4:
-        yield _disguise(alone, re.sub(r"(.)\1", r"\1", letters))  # "fu|<", "@shole"
-        yield _disguise(replace(word, opens_left=word.opens_right, opens_right=False), letters[::-1])
+        yield _disguise(alone, letters, single=True)  # "fu|<", "@shole"
     for start in range(1, len(letters) - 1):
-        if word.letters[start] in "aeiou":
+        if letters[start] in "aeiou":
             yield _disguise(word, f"{letters[:start]}-{letters[start + 1 :]}")
         for stop in range(start + 1, min(start + _MAX_HIDDEN + 1, len(letters))):
+            if word.opens_left and stop - start == 2:  # "f--k"
+                yield _disguise(alone, letters[:start] + "--" + letters[stop:])
             for stars in {stop - start, max(2, stop - start - 1), max(2, stop - start + 1)}:
                 yield _disguise(word, letters[:start] + "*" * stars + letters[stop:])
-            if stop - start > 1 and len(letters) < 6:
-                yield _disguise(alone, letters[:start] + "-" * (stop - start) + letters[stop:])
+    if len(letters) > 4:
+        yield _disguise(word, letters[0] + _VOWEL.sub("*", letters[1:]))  # "n*gg*r"
+    if len(letters) > 5:
+        yield _disguise(alone, letters[0] + "*" * (len(letters) - 2) + letters[-1])  # "a*****e"
+    for shown in range(4, len(letters) - 1):
+        yield _disguise(alone, letters[:shown] + "**")  # "bulls**"
     if word.opens_left:  # a stem needs less to be known: "f***", "motherfu**er"
         yield _disguise(alone, letters[0] + "*" * (len(letters) - 1))
         for shown in range(2, len(letters) - 1):
             yield _disguise(word, letters[:shown] + "*" * (len(letters) - shown))
 
 
-def _disguise(word: Word, letters: str) -> tuple[str, Disguise]:
-    runs = [match[0] for match in _RUN.finditer(letters)]
-    return "".join(run[0] for run in runs), Disguise(word, tuple(map(len, runs)))
+def _disguise(word: Word, letters: str, *, single: bool = False) -> tuple[str, Disguise]:
+    reduced = canonical(letters)
+    runs = [match.span() for match in _RUN.finditer(reduced)]
+    spelled = tuple(letters[start:stop] for start, stop in runs)
+    least = tuple(1 if single and run in ("ck", run[0] * 2) else len(run) for run in spelled)
+    return "".join(reduced[start] for start, _ in runs), Disguise(word, spelled, least)

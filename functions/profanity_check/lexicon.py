@@ -37,8 +37,10 @@ class Lexicon:
         for key, shape in itertools.chain(as_listed, *map(shapes_of, ordered)):
             shapes.setdefault(key, shape)
         for key, disguise in itertools.chain(*map(disguises_of, ordered)):
-            alike = (disguise.runs, disguise.word.opens_left, disguise.word.opens_right)
+            alike = (disguise.spelled, disguise.runs, disguise.word.opens_left, disguise.word.opens_right)
             disguises.setdefault(key, {}).setdefault(alike, disguise)
+        #: what was found in chunks of earlier texts
+        self.known: dict[str, set[Any]] = {}
         #: finds a `Shape` in padded text
         self.plain = _automaton(shapes)
         #: finds `Disguise`s in runs of letters

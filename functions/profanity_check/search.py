@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from .chunks import DROPPED, Table, chunks, readings
 from .disguises import Word
-from .folding import fold, origins
+from .folding import fold, origins, reveal
 from .judging import Run, is_meant
 from .lexicon import Lexicon
 
@@ -26,16 +26,24 @@ from .lexicon import Lexicon
 MAX_FINDS = 10_000
 # Disguises that are looked at; some are dropped later, since they overlap.
 _MAX_DISGUISED = 2 * MAX_FINDS
-# Chunks that are read together.
+# What may be a disguise and is judged, before a text that is little else is given up: it has no clean end.
+_MAX_JUDGED = 100_000
+# Chunks that are read together, and those whose finds are kept for the next texts; none is longer than 202 characters.
 _AT_ONCE = 1000
+_MAX_KNOWN = 20_000
 
 _LINE_BREAK = re.compile("\n")
 # A letter of a reading with its repetitions; "*" and "-" are hidden letters, each one of its own.
 _LETTER = re.compile(r"([^*\-\0])(?:\0*\1)*|[*-]")
 _REPEATED = re.compile(r"([^\n*-])\1+")
+# "FA46", "A55", "SH17", "F4G", "F001A"
+_CODE = re.compile(r"(?=.{3,5}$)(?=.*[A-Z])(?:[A-Z\d]*\d\d|[A-Z\d]{3}|[A-Z]?\d{3,}[A-Z]?)")
 _NO_LETTER = re.compile(r"[\W_]")
+# Of phrases, "j3rk off" and "me c4go en", too.
+_DRAWN_LETTER = re.compile(r"[a-z][013457@$!][a-z]")
 _NOT_WORDS = "".join(map(chr, range(128))).translate(str.maketrans("", "", string.ascii_letters + string.digits))
 _ASCII_TO_SPACES = str.maketrans(dict.fromkeys(_NOT_WORDS, " "))
+_DRAWN_TO_LETTERS = _ASCII_TO_SPACES | str.maketrans("013457@$!", "oieastasi")
 
 
 class Find(NamedTuple):
@@ -48,6 +56,7 @@ class Find(NamedTuple):
 
 def find(text: str, lexicons: Sequence[Lexicon]) -> tuple[list[Find], bool]:
     """Return what the lexicons list, in order, without overlaps; and whether not all was looked at."""
+    text = reveal(text)
     folded = fold(text)
     words = folded.translate(_ASCII_TO_SPACES) if folded.isascii() else _NO_LETTER.sub(" ", folded)
     padded = f" {words} "
@@ -55,10 +64,13 @@ def find(text: str, lexicons: Sequence[Lexicon]) -> tuple[list[Find], bool]:
     candidates: list[Find] = []
     truncated = False
     for lexicon in lexicons:
-        disguised = list(islice(_disguised(placed, lexicon), _MAX_DISGUISED + 1))
-        truncated |= len(disguised) > _MAX_DISGUISED
+        disguised, unfinished = _disguised(placed, lexicon)
+        truncated |= unfinished
         candidates += disguised
         candidates += _plain(folded, padded, lexicon)
+        if _DRAWN_LETTER.search(folded):
+            drawn = f" {folded.translate(_DRAWN_TO_LETTERS)} "
+            candidates += (found for found in _plain(folded, drawn, lexicon) if " " in found.word.letters)
     candidates.sort(key=lambda found: (found.start, found.word.severity > 0, -found.end))
     finds = list(islice(_settle(text, padded, candidates), MAX_FINDS + 1)) if candidates else []
     return finds[:MAX_FINDS], truncated or len(finds) > MAX_FINDS
@@ -72,41 +84,49 @@ def _plain(folded: str, padded: str, lexicon: Lexicon) -> Iterator[Find]:
         yield Find(start, end, shape.word)
 
 
-def _disguised(placed: list[tuple[int, str]], lexicon: Lexicon) -> Iterator[Find]:
-    finds: dict[str, set[Find]] = {}
+def _disguised(placed: list[tuple[int, str]], lexicon: Lexicon) -> tuple[list[Find], bool]:
+    """Return what is found in the chunks, and whether not all were looked at."""
+    known, finds, judged = lexicon.known, [], 0
     for first in range(0, len(placed), _AT_ONCE):
+        if len(finds) > _MAX_DISGUISED or judged > _MAX_JUDGED:
+            return finds, True
         some = placed[first : first + _AT_ONCE]
-        unread = list({chunk for _, chunk in some} - finds.keys())
-        finds |= {chunk: set() for chunk in unread}
-        for text, table in readings("\n".join(unread)):  # the fold leaves no other line break
-            for number, found in _read(text, table, lexicon):
-                finds[unread[number]].add(found)
-        for place, chunk in some:
-            for start, end, word in finds[chunk]:
-                yield Find(place + start, place + end, word)
+        if len(known) > _MAX_KNOWN:
+            known.clear()
+        unread = list({chunk for _, chunk in some if chunk not in known})
+        if unread:
+            found: dict[str, set[Find]] = {chunk: set() for chunk in unread}
+            judged += sum(_read(chunks, texts, table, lexicon, found) for chunks, texts, table in readings(unread))
+            known |= found
+        finds += [Find(place + start, place + end, word) for place, chunk in some for start, end, word in known[chunk]]
+    return finds, False
 
 
-def _read(text: str, table: Table, lexicon: Lexicon) -> Iterator[tuple[int, Find]]:
-    """Yield (number of the line, find in that line), each line being a chunk."""
-    aligned = text.translate(table)
+def _read(chunks: list[str], texts: list[str], table: Table, lexicon: Lexicon, found: dict[str, set[Find]]) -> int:
+    """Add what the lexicon finds in the texts, read by the table, to what was found in their chunks; count what was judged."""
+    aligned = "\n".join(texts).translate(table)  # the fold leaves no other line break
     reading = _REPEATED.sub(r"\1", aligned.replace(DROPPED, ""))
     breaks: list[int] = []
     known = -1
-    for last, disguises in lexicon.disguised.iter(reading):
+    judged = 0
+    for judged, (last, disguises) in enumerate(lexicon.disguised.iter(reading), 1):  # noqa: B007  # told at the end
         if not breaks:
             breaks = [-1, *(match.start() for match in _LINE_BREAK.finditer(reading))]
-            lines, originals = aligned.split("\n"), text.split("\n")
+            lines = aligned.split("\n")
         number = bisect_left(breaks, last) - 1
         if number != known:
-            known, letters = number, list(_LETTER.finditer(lines[number]))
+            known = number
+            text, finds = texts[number], found[chunks[number]]
+            letters = list(_LETTER.finditer(lines[number]))
         end = last - breaks[number]
         runs = [
             Run(*each.span(), len(each[0]) - each[0].count(DROPPED)) for each in letters[end - len(disguises[0].runs) : end]
         ]
         for disguise in disguises:
-            if is_meant(originals[number], runs, disguise, table):
-                yield number, Find(runs[0].start, runs[-1].stop, disguise.word)
+            if is_meant(text, runs, disguise, table):
+                finds.add(Find(runs[0].start, runs[-1].stop, disguise.word))
                 break
+    return judged
 
 
 def _settle(text: str, padded: str, candidates: list[Find]) -> Iterator[Find]:
@@ -134,6 +154,8 @@ def _flag_allows(text: str, found: Find) -> bool:
     word, written = found.word, text[found.start : found.end]
     if "ß" in written and "ß" not in word.accents:
         return False  # "aß" is not "ass"
+    if len(written) < 6 and not written.isalpha() and _CODE.fullmatch(written):
+        return False
     match word.flag:
         case "^":
             return not written.istitle()

@@ -25,6 +25,8 @@ PALETTE = tuple(
 MOST = {"line": 1_000, "bar": 60, "pie": 10}
 MAX_CHARTS, MAX_LINES = 12, len(PALETTE)
 SMALL = 7.5
+#: of a pie's labels and shares, in points
+LEGEND_WIDTH = 200.0
 
 
 class Chart(BaseModel):
@@ -84,7 +86,8 @@ def gather(chart: Chart, table: Sequence[Series]) -> Plot:
 def draw(pen: Pen, plot: Plot, x: float, y: float, width: float, height: float) -> None:
     """Draw a plot into a box, given by its lower left corner."""
     if plot.title:
-        pen.text(x, y + height - 10, pen.cut(plot.title, width, 9.5, bold=True), 9.5, bold=True)
+        start, align = (x + width, "right") if pen.locale.right_to_left else (x, "left")
+        pen.text(start, y + height - 10, pen.cut(plot.title, width, 9.5, bold=True), 9.5, bold=True, align=align)
     if plot.kind == "pie":
         _pie(pen, plot, x, y, width, height - 22)
         return
@@ -127,7 +130,8 @@ def _axes(pen: Pen, plot: Plot, x: float, y: float, width: float, height: float)
     every = max(every, math.ceil(min(longest + 8, 80) / slot))
     for index in range(0, len(plot.labels), every):
         label = pen.cut(plot.labels[index], max(slot * every - 4, 20), SMALL)
-        pen.text(left + slot * (index + 0.5), y + 3, label, SMALL, colour=MUTED, align="center")
+        centre = min(left + slot * (index + 0.5), x + width - pen.faces[False].width(label, SMALL) / 2)
+        pen.text(centre, y + 3, label, SMALL, colour=MUTED, align="center")
     for number, (_, values) in enumerate(plot.lines):
         centres = [left + slot * (index + 0.5) for index in range(len(values))]
         if plot.kind == "bar":
@@ -184,10 +188,11 @@ def _pie(pen: Pen, plot: Plot, x: float, y: float, width: float, height: float) 
             pen.canvas.wedge(*box, angle, extent, stroke=1, fill=1)
         angle += extent
     left, line = centre_x + radius + 18, min(15.0, height / len(values))
+    right = min(x + width, left + LEGEND_WIDTH)
     top = centre_y + line * len(values) / 2 - line
     for number, (label, value) in enumerate(zip(plot.labels, values, strict=True)):
         share = series.locale.percent(Decimal(repr(round(value / total, 6))), 1)
         at = top - number * line
         pen.block(left, at, 7, 7, PALETTE[number])
-        pen.text(left + 12, at + 0.8, pen.cut(label, x + width - left - 46, SMALL), SMALL)
-        pen.text(x + width, at + 0.8, share, SMALL, colour=MUTED, align="right")
+        pen.text(left + 12, at + 0.8, pen.cut(label, right - left - 46, SMALL), SMALL)
+        pen.text(right, at + 0.8, share, SMALL, colour=MUTED, align="right")

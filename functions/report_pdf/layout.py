@@ -37,7 +37,7 @@ class Pen:
 
     def __init__(self, size: tuple[float, float], locale: Locale, language: str) -> None:
         self.locale = locale
-        self.faces = typefaces(language.partition("-")[0])
+        self.faces = typefaces()
         self.file = io.BytesIO()
         self.canvas = Canvas(
             self.file, pagesize=size, invariant=1, pageCompression=1, lang=language, initialFontName=self.faces[0].name
@@ -200,12 +200,16 @@ class Grid:
                 baseline -= self.leading
 
 
-def demands(pen: Pen, series: Sequence[Series]) -> list[tuple[float, float]]:
-    """Measure each column in em: the least width that breaks no word, and the width that wraps nothing."""
+def demands(pen: Pen, series: Sequence[Series], sums: Sequence[Sequence[str]]) -> list[tuple[float, float]]:
+    """Measure each column in em: the least width that breaks no word, and the width that wraps nothing.
+
+    `sums` are rows of totals: bold, and longer than what they sum up.
+    """
     regular, bold = pen.faces
     measured = []
-    for column in series:
-        heading = max((bold.width(word, 1) for word in column.label.split()), default=0.0)
+    for index, column in enumerate(series):
+        words = [*column.label.split(), *(shaped(row[index]) for row in sums if row)]
+        heading = max((bold.width(word, 1) for word in words), default=0.0)
         texts = [shaped(text) for text in set(column.texts)]
         most = max([heading, *(regular.width(line, 1) for text in texts for line in text.split("\n"))])
         if column.is_numeric or column.format == "date":

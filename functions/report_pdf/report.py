@@ -39,6 +39,15 @@ class Report:
     totals: Sequence[Series]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that belong together: what stands above them, and their sums below; either may be empty."""
+
+    heading: str
+    rows: Sequence[int]
+    sums: list[str]
+
+
 def render(
     report: Report, locale: Locale, language: str, page: str, landscape: bool | None, progress: Callable[[float, str], None]
 ) -> tuple[bytes, list[str]]:
@@ -46,7 +55,8 @@ def render(
     shown = [column for column in report.table if column is not report.group]
     numeric = [column.is_numeric for column in shown]
     pen = Pen(PAGES[page], locale, language)
-    measured = demands(pen, shown)
+    parts, sums = _parts(report, shown, locale.total)
+    measured = demands(pen, shown, [sums, *(part.sums for part in parts)])
     for lying, size in [option for option in SIZES if landscape is None or option[0] == landscape]:
         pen = Pen(PAGES[page][::-1] if lying else PAGES[page], locale, language)
         widths = fit(measured, numeric, pen.right - pen.left, size)
@@ -56,7 +66,7 @@ def render(
     _opening(pen, flow, report)
     _charts(pen, flow, report.plots)
     if shown:
-        _rows(Grid(pen, flow, shown, widths, size), report, shown, progress)
+        _rows(Grid(pen, flow, shown, widths, size), parts, sums, shown, progress)
     return _draw(pen, flow, report, progress), sorted(pen.faces[0].missing | pen.faces[1].missing)
 
 
@@ -108,28 +118,40 @@ def _charts(pen: Pen, flow: Flow, plots: Sequence[Plot]) -> None:
         flow.add(CHART_HEIGHT + GAP, place)
 
 
-def _rows(grid: Grid, report: Report, shown: Sequence[Series], progress: Callable[[float, str], None]) -> None:
-    count = len(report.table[0].values)
+def _parts(report: Report, shown: Sequence[Series], label: str) -> tuple[list[Part], list[str]]:
+    """Return the groups of rows, or all rows as one without a heading, and the sums of the whole table."""
+    rows = range(len(report.table[0].values) if report.table else 0)
+    sums = _total(shown, report.totals, rows, label)
+    if report.group is None:
+        return [Part("", rows, [])], sums
     groups: dict[str, list[int]] = {}
-    for row in range(count):
-        groups.setdefault(report.group.texts[row] if report.group else "", []).append(row)
-    done = 0
-    for name, rows in groups.items():
-        if report.group:
-            grid.heading(f"{report.group.label}: {name}")
-        for row in rows:
+    for row in rows:
+        groups.setdefault(report.group.texts[row], []).append(row)
+    heading = f"{report.group.label}: "
+    return [Part(heading + name, those, _total(shown, report.totals, those, label)) for name, those in groups.items()], sums
+
+
+def _rows(
+    grid: Grid, parts: Sequence[Part], sums: list[str], shown: Sequence[Series], progress: Callable[[float, str], None]
+) -> None:
+    done, count = 0, sum(len(part.rows) for part in parts)
+    for part in parts:
+        if part.heading:
+            grid.heading(part.heading)
+        for row in part.rows:
             grid.row([column.texts[row] for column in shown])
             done += 1
             if done % 500 == 0:
                 progress(done / count / 2, f"{done:,} rows laid out")
-        if report.group and report.totals:
-            grid.row(_total(shown, report.totals, rows, grid.pen.locale.total), bold=True, under=RULE)
-    if report.totals:
-        label = grid.pen.locale.total
-        grid.row(_total(shown, report.totals, range(count), label), bold=True, fill=TINT, under=ACCENT)
+        if part.sums:
+            grid.row(part.sums, bold=True, under=RULE)
+    if sums:
+        grid.row(sums, bold=True, fill=TINT, under=ACCENT)
 
 
-def _total(shown: Sequence[Series], totals: Sequence[Series], rows: Sequence[int] | range, label: str) -> list[str]:
+def _total(shown: Sequence[Series], totals: Sequence[Series], rows: Sequence[int], label: str) -> list[str]:
+    if not totals:
+        return []
     texts = [
         column.write(sum((column.values[row] or Decimal(0) for row in rows), Decimal(0))) if column in totals else ""
         for column in shown

@@ -21,6 +21,8 @@ from runtime import GiveUp
 from .locales import Locale
 
 MAX_COLUMNS = 30
+#: of a CSV from which columns are chosen
+MAX_HEADINGS = 1_000
 MAX_CELLS = 250_000
 MAX_CELL_CHARACTERS = 5_000
 MAX_LABEL_CHARACTERS = 200
@@ -93,22 +95,23 @@ def read_table(columns: Sequence[Column], rows: list[Any] | None, text: str | by
         names, lines = _from_csv(text)
     elif all(isinstance(row, dict) for row in rows or ()):
         names = list(dict.fromkeys(itertools.chain.from_iterable(rows))) if rows else [column.name for column in columns]
-        lines = ([row.get(name) for name in names] for row in rows or ())
+        chosen = [column.name for column in columns] or names
+        lines = ([row.get(name) for name in chosen] for row in rows or ())
     elif rows and all(isinstance(row, list | tuple) for row in rows):
         by_name = False
         names = [column.name for column in columns] or [f"Column {n}" for n in range(1, max(map(len, rows)) + 1)]
         lines = iter(rows)
     else:
         raise GiveUp("rows are objects and lists mixed; send one kind of them")
+    if len(columns or names) > MAX_COLUMNS:
+        raise GiveUp(f"{len(columns or names):,} columns do not fit on a page; choose at most {MAX_COLUMNS} with `columns`")
     by_name = by_name and bool(columns)
     columns = columns or [Column(name=name) for name in names]
-    if len(columns) > MAX_COLUMNS:
-        raise GiveUp(f"{len(columns):,} columns do not fit on a page; choose at most {MAX_COLUMNS} with `columns`")
     if by_name and (unknown := next((column.name for column in columns if column.name not in names), None)):
         raise GiveUp(f"no row has a column {unknown[:40]!r}; there are {listed(names)}")
     if long := next((c for c in columns if max(len(c.name), len(c.label)) > MAX_LABEL_CHARACTERS), None):
         raise GiveUp(f"the column {long.name[:40]!r}… has a long name; use at most {MAX_LABEL_CHARACTERS} characters")
-    picked = [names.index(column.name) for column in columns] if by_name else list(range(len(columns)))
+    picked = [names.index(column.name) for column in columns] if by_name and text is not None else list(range(len(columns)))
     series = _series(columns, picked, names, lines, locale)
     for column in series:
         _settle(column, from_csv=text is not None)
@@ -136,10 +139,10 @@ def _from_csv(text: str | bytes) -> tuple[list[str], Iterator[list[str]]]:
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=max(",;\t|", key=first.count))
     lines = _lines(reader)
-    names = [name.strip() or f"Column {n}" for n, name in enumerate(next(lines, []), 1)]
-    if not names:
-        raise GiveUp("the CSV is empty; send a line of headings and lines of values")
-    return names, lines
+    headings = next(lines, [])
+    if not 1 <= len(headings) <= MAX_HEADINGS:
+        raise GiveUp(f"the CSV has {len(headings):,} headings; send a line of 1 to {MAX_HEADINGS:,}, and lines of values")
+    return [name.strip() or f"Column {n}" for n, name in enumerate(headings, 1)], lines
 
 
 def _lines(reader: Any) -> Iterator[list[str]]:

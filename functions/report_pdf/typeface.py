@@ -1,7 +1,7 @@
 """Text as glyphs: which font draws a character, how wide it is, where lines break.
 
-FiraGO is embedded and covers most scripts. What it lacks comes from a font of the host, embedded as well; Chinese,
-Japanese and Korean fall back to the fonts that PDF readers bring along.
+FiraGO covers most scripts; signs come from DejaVu Sans, Chinese, Japanese and Korean from Droid Sans Fallback. Of all, a
+report embeds the glyphs that it uses; no font of the host is looked at, so equal input makes equal bytes everywhere.
 """
 
 from __future__ import annotations
@@ -9,69 +9,53 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from functools import cached_property, lru_cache
+from functools import cache
 from pathlib import Path
 
 from pymupdf_fonts import fontbuffers
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 
 from .direction import shaped, visual
 
-#: TrueType fonts that are looked into for characters that FiraGO lacks, where Debian installs them
-HOST_FONTS = (
-    "/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf",
-    "/usr/share/fonts/opentype/ipaexfont-gothic/ipaexg.ttf",
-    "/usr/share/fonts/truetype/nanum/NanumGothic.ttf",
-    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
-)
+#: what draws the characters that FiraGO lacks, in either weight; see fonts/LICENSE.md
+FALLBACKS = ("DejaVuSans", "DroidSansFallback")
 
-_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 _CJK = "\u2e80-\u303f\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
-_EAST_ASIAN = re.compile(f"[{_CJK}]|{_HANGUL.pattern}")
 _WORDS = re.compile(f"[{_CJK}]| +|[^ {_CJK}]+")
 
 
-@lru_cache(maxsize=4)
-def typefaces(language: str) -> tuple[Typeface, Typeface]:
+@cache
+def typefaces() -> tuple[Typeface, Typeface]:
     """Return the regular and the bold typeface; they stay loaded for the next report."""
-    return Typeface("FiraGO", "figo", language), Typeface("FiraGO-Bold", "figbo", language)
+    return Typeface("FiraGO", "figo"), Typeface("FiraGO-Bold", "figbo")
 
 
 class Typeface(dict[str, tuple[str, float, str]]):
     """One weight: character -> (font that draws it, its width in em, the character to draw)."""
 
-    def __init__(self, name: str, source: str, language: str) -> None:
+    def __init__(self, name: str, source: str) -> None:
         super().__init__()
         self.name = name
-        self._language = language
+        self._absent: set[str] = set()
         self._own = _register(name, io.BytesIO(fontbuffers[source]()))
-        #: characters met that no font has; "?" is drawn for them
+        #: of the report at hand: characters that no font has; "?" is drawn for them
         self.missing: set[str] = set()
 
     def __missing__(self, char: str) -> tuple[str, float, str]:
-        found = self._find(char)
+        found = None if char in self._absent else self._find(char)
         if found is None:
+            self._absent.add(char)
             self.missing.add(char)
             return self["?"]
         self[char] = found
         return found
 
     def _find(self, char: str) -> tuple[str, float, str] | None:
-        for font in itertools.chain([self._own], self._host_fonts if ord(char) > 127 else ()):
+        for font in itertools.chain([self._own], map(_fallback, FALLBACKS if ord(char) > 127 else ())):
             if ord(char) in font.face.charToGlyph:
                 return font.fontName, font.face.charWidths.get(ord(char), font.face.defaultWidth) / 1000, char
-        if _EAST_ASIAN.match(char):
-            korean = _HANGUL.match(char) or self._language == "ko"
-            name = "HYGothic-Medium" if korean else "HeiseiKakuGo-W5" if self._language == "ja" else "STSong-Light"
-            pdfmetrics.registerFont(UnicodeCIDFont(name))
-            return name, pdfmetrics.stringWidth(char, name, 1), char
         return None
-
-    @cached_property
-    def _host_fonts(self) -> list[TTFont]:
-        return [_register(Path(path).stem, path) for path in HOST_FONTS if Path(path).is_file()]
 
     def width(self, text: str, size: float) -> float:
         """Measure a line, in points."""
@@ -115,6 +99,11 @@ class Typeface(dict[str, tuple[str, float, str]]):
                 start, used = index, 0.0
             used += advance
         return [*pieces, word[start:]]
+
+
+@cache
+def _fallback(name: str) -> TTFont:
+    return _register(name, str(Path(__file__).with_name("fonts") / f"{name}.ttf"))
 
 
 def _register(name: str, source: str | io.BytesIO) -> TTFont:

@@ -41,12 +41,13 @@ def parsed(field: str, value: str) -> Address:
         GiveUp: it is not one well-formed address.
     """
     match = _NAMED.fullmatch(checked(field, value).strip())
-    name, plain = (match["quoted"] or match["name"], match["address"]) if match else ("", value.strip())
+    name, plain = (match["quoted"] or match["name"] or "", match["address"]) if match else ("", value.strip())
     try:
         valid = validate_email(
             plain,
             check_deliverability=False,
             allow_smtputf8=False,
+            strict=True,  # no more than the 64 characters before the @ that RFC 5321 gives them
             globally_deliverable=False,  # "ann@intranet" is real where it is used
             test_environment=True,  # so is "ann@shop.test"
         )
@@ -58,8 +59,15 @@ def parsed(field: str, value: str) -> Address:
 
 def parsed_all(field: str, values: str | Iterable[str]) -> tuple[Address, ...]:
     """Return every address of one field, each once."""
-    found = (parsed(field, value) for value in ([values] if isinstance(values, str) else values))
-    return tuple({address.addr_spec.lower(): address for address in found}.values())
+    return unique(parsed(field, value) for value in ([values] if isinstance(values, str) else values))
+
+
+def unique(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    """Return the addresses in order, each mailbox once, however it is capitalised."""
+    found: dict[str, Address] = {}
+    for address in addresses:
+        found.setdefault(address.addr_spec.lower(), address)
+    return tuple(found.values())
 
 
 def encoded(text: str) -> str:

@@ -161,4 +161,4 @@ def _reasons(refused: dict[str, tuple[int, bytes]]) -> dict[str, str]:
 
 def _reason(code: int, words: bytes | str) -> str:
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-    return f"{code} {' '.join(text.split())}"[:500]
+    return f"{code} {''.join(c if c.isprintable() else '�' for c in ' '.join(text.split()))}"[:500]

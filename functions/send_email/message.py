@@ -24,7 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, mod
 
 from runtime import Context, GiveUp, MissingArtifactError
 
-from .addresses import check_domains, checked, chosen_sender, encoded, parsed_all, written
+from .addresses import check_domains, checked, chosen_sender, encoded, parsed_all, unique, written
 from .plain_text import plain_text
 
 MAX_RECIPIENTS = 100
@@ -32,6 +32,8 @@ MAX_RECIPIENTS = 100
 MAX_MESSAGE_BYTES = 25 * 2**20
 
 _JOINT = ",\r\n "
+# ASCII only: a server on the way that has no 8BITMIME would change the body, and the DKIM signature would not fit any more.
+_POLICY = SMTP.clone(cte_type="7bit")
 _MEDIA_TYPE = re.compile(r"([a-z]+)/([a-z0-9][a-z0-9.+_-]{0,99})")
 _CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
 _UNSUBSCRIBE = re.compile(r"(?:https://|mailto:)[A-Za-z0-9._~:/?#@!$&'()*+;=%-]{1,800}")
@@ -145,10 +147,10 @@ class Message:
         """
         fields = {"To": parsed_all("to", to), "Cc": parsed_all("cc", cc), "Reply-To": parsed_all("reply_to", reply_to)}
         hidden = parsed_all("bcc", bcc)
-        everyone = {address.addr_spec: address for address in (*fields["To"], *fields["Cc"], *hidden)}
+        everyone = unique((*fields["To"], *fields["Cc"], *hidden))
         if not 0 < len(everyone) <= MAX_RECIPIENTS:
             raise GiveUp(f"a message goes to 1 to {MAX_RECIPIENTS} recipients, not {len(everyone)}")
-        check_domains(everyone.values(), allowed_domains)
+        check_domains(everyone, allowed_domains)
         origin = chosen_sender(sender, senders)
         message_id = f"<{hashlib.sha256(key.encode()).hexdigest()[:32]}@{origin.domain}>"
         lines = [
@@ -163,7 +165,7 @@ class Message:
         content = "".join(f"{line}\r\n" for line in lines).encode("ascii") + body.as_bytes()
         if len(content) > MAX_MESSAGE_BYTES:
             raise GiveUp(f"the message has {len(content)} bytes; {MAX_MESSAGE_BYTES} are allowed")
-        return cls(message_id, origin, tuple(everyone), hidden, content)
+        return cls(message_id, origin, tuple(address.addr_spec for address in everyone), hidden, content)
 
     def sign(self, key: str, selector: str) -> None:
         """Put a DKIM signature for the sender's domain in front; `key` is a private key in PEM.
@@ -201,7 +203,7 @@ def _body(text: str | None, html: str | None, attachments: list[Attachment]) -> 
     for name, body in (("text", text), ("html", html)):
         if body is not None and re.search("[\0\ud800-\udfff]", body):
             raise GiveUp(f"{name} holds a NUL or a lone surrogate, which no mail can carry; remove it")
-    message = EmailMessage(SMTP)
+    message = EmailMessage(_POLICY)
     message.set_content(plain_text(html or "") if text is None else text)
     inline = [file for file in attachments if file.content_id is not None and html is not None]
     if html is not None:

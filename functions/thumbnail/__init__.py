@@ -70,7 +70,7 @@ def thumbnail(
     try:
         colour = ImageColor.getcolor(background, "RGBA")
     except ValueError as error:
-        raise GiveUp(f"background={background!r} is no colour; write 'white', '#f4f4f4' or '#ffffff00'") from error
+        raise GiveUp(f"background={background[:40]!r} is no colour; write 'white', '#f4f4f4' or '#ffffff00'") from error
 
     if url is not None:
         allowed = (ctx.secret("THUMBNAIL_ALLOWED_HOSTS", "") or "").replace(",", " ").split()
@@ -95,7 +95,7 @@ def _box(size: str) -> Box:
     """Read "640x360", "640" (wide) or "x360" (high)."""
     match = re.fullmatch(r"([0-9]{1,5})?(?:x([0-9]{1,5}))?", size)
     if not size or match is None:
-        raise GiveUp(f"{size!r} is no size; write '640x360', '640' (wide) or 'x360' (high)")
+        raise GiveUp(f"{size[:40]!r} is no size; write '640x360', '640' (wide) or 'x360' (high)")
     width, height = (int(side) if side else None for side in match.groups())
     _check(width=(width, MAX_SIDE), height=(height, MAX_SIDE))
     return width, height

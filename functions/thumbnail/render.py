@@ -12,9 +12,17 @@ from PIL.Image import Resampling, Transpose
 
 from runtime import GiveUp
 
-from .source import BROKEN, MAX_PIXELS, frames, load_plugin
+from .source import BROKEN, frames, load_plugin
 
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"progressive": True}, "PNG": {"optimize": True}, "AVIF": {"speed": 8}}
+
+#: pixels of all results together
+MAX_RESULT_PIXELS = 4096 * 4096
+#: pixels that are converted at once, where an image has to be converted before it is scaled
+STRIP_PIXELS = 1_000_000
+
+#: what the least of the formats can hold: GIF has 16 bits, and counts hundredths of a second
+MAX_DURATION_MS, MAX_LOOPS = 655_350, 65_535
 
 ORIENTATION = 0x0112  # EXIF 2.32, table 4
 #: EXIF orientation -> how to turn the decoded image, and where a point of the turned image was before
@@ -70,7 +78,7 @@ def thumbnails(image: Image.Image, boxes: Sequence[Box], style: Style) -> list[b
     plans = [_plan(image.size, box, style, orientation) for box in boxes]
     animated = style.animated and style.format != "JPEG" and image.format not in ("JPEG", "HEIF")
     made: list[list[Image.Image]] = [[] for _ in plans]
-    durations: list[float] = []
+    durations: list[int] = []
     try:
         if image.format == "JPEG":
             # The decoder itself halves up to three times, as far as the largest thumbnail allows.
@@ -79,14 +87,20 @@ def thumbnails(image: Image.Image, boxes: Sequence[Box], style: Style) -> list[b
             image.draft(None, (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
             plans = [plan.after_draft(image.width / original[0], image.height / original[1]) for plan in plans]
         for frame in frames(image) if animated else (image,):
-            durations.append(frame.info.get("duration", 0))
-            if len(durations) * sum(plan.canvas[0] * plan.canvas[1] for plan in plans) > MAX_PIXELS:
-                raise GiveUp(f"the thumbnails together have more than {MAX_PIXELS:,} pixels; ask for smaller or fewer ones")
+            frame.load()  # WebP and AVIF tell the frame's duration only now
+            durations.append(min(round(frame.info.get("duration", 0)), MAX_DURATION_MS))
+            if len(durations) * sum(plan.canvas[0] * plan.canvas[1] for plan in plans) > MAX_RESULT_PIXELS:
+                raise GiveUp(
+                    f"the thumbnails together have more than {MAX_RESULT_PIXELS:,} pixels; ask for smaller or fewer ones"
+                )
             for plan, pictures in zip(plans, made, strict=True):
                 pictures.append(_render(frame, plan, style, orientation))
     except BROKEN as error:
         raise GiveUp(f"the {image.format} image cannot be decoded ({error}); send an intact file") from error
-    return [_encode(pictures, durations, image.info.get("loop"), style) for pictures in made]
+    try:
+        return [_encode(pictures, durations, image.info.get("loop"), style) for pictures in made]
+    except BROKEN as error:
+        raise GiveUp(f"{style.format} cannot hold the thumbnail ({error}); ask for another format or size") from error
 
 
 def _plan(size: tuple[int, int], box: Box, style: Style, orientation: int) -> Plan:
@@ -104,7 +118,7 @@ def _plan(size: tuple[int, int], box: Box, style: Style, orientation: int) -> Pl
 
 
 def _render(frame: Image.Image, plan: Plan, style: Style, orientation: int) -> Image.Image:
-    picture = _to_srgb(_scalable(frame).resize(plan.scaled, Resampling.LANCZOS, plan.crop, reducing_gap=2.0), frame.info)
+    picture = _to_srgb(_scaled(frame, plan), frame.info)
     if plan.canvas != plan.scaled or (style.format == "JPEG" and picture.mode == "RGBA"):
         canvas = Image.new("RGBA", plan.canvas, style.background)
         place = ((plan.canvas[0] - plan.scaled[0]) // 2, (plan.canvas[1] - plan.scaled[1]) // 2)
@@ -114,6 +128,23 @@ def _render(frame: Image.Image, plan: Plan, style: Style, orientation: int) -> I
         picture = picture.transpose(TURNS[orientation][0])
     picture.info = {}  # what is left of the original's metadata
     return picture
+
+
+def _scaled(frame: Image.Image, plan: Plan) -> Image.Image:
+    """Scale with Lanczos, after averaging whole pixels down to about twice the size; in strips where that takes a copy."""
+    if frame.mode in ("L", "RGB", "CMYK") and "transparency" not in frame.info:
+        return frame.resize(plan.scaled, Resampling.LANCZOS, plan.crop, reducing_gap=2.0)
+    left, top, right, bottom = plan.crop
+    x, y = (max(1, int(a / b / 2)) for a, b in zip((right - left, bottom - top), plan.scaled, strict=True))
+    if x * y == 1:
+        return _scalable(frame).resize(plan.scaled, Resampling.LANCZOS, plan.crop)
+    height = y * max(1, STRIP_PIXELS // frame.width // y)
+    strips = ((0, at, frame.width, min(at + height, frame.height)) for at in range(0, frame.height, height))
+    reduced = [_scalable(frame.crop(strip)).reduce((x, y)) for strip in strips]
+    whole = Image.new(reduced[0].mode, (reduced[0].width, sum(strip.height for strip in reduced)))
+    for number, strip in enumerate(reduced):
+        whole.paste(strip, (0, number * height // y))
+    return whole.resize(plan.scaled, Resampling.LANCZOS, (left / x, top / y, right / x, bottom / y))
 
 
 def _scalable(frame: Image.Image) -> Image.Image:
@@ -139,12 +170,12 @@ def _to_srgb(picture: Image.Image, info: dict[Any, Any]) -> Image.Image:
     return picture.convert(target)
 
 
-def _encode(pictures: list[Image.Image], durations: list[float], loop: int | None, style: Style) -> bytes:
+def _encode(pictures: list[Image.Image], durations: list[int], loop: int | None, style: Style) -> bytes:
     options = {"quality": style.quality, **SAVE_OPTIONS.get(style.format, {})}
     if len(pictures) > 1:
         options |= {"save_all": True, "append_images": pictures[1:], "duration": durations, "disposal": 2}
         if loop is not None:
-            options["loop"] = loop
+            options["loop"] = min(loop, MAX_LOOPS)
     load_plugin(style.format)
     file = io.BytesIO()
     pictures[0].save(file, style.format, **options)

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import struct
 from collections.abc import Iterator
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from runtime import GiveUp
 
 #: 100 MB as RGBA
 MAX_PIXELS = 25_000_000
-MAX_FRAMES = 200
+MAX_START_OF_FRAME = 200
 #: pixels of all frames of an animation together
 MAX_ANIMATION_PIXELS = 4 * MAX_PIXELS
+#: segments of a JPEG's header, chunks of a PNG: Pillow reads them one by one in Python, a few microseconds each
+MAX_PARTS = 10_000
+#: passes over a progressive JPEG, each of which takes as long as decoding a plain one; encoders write about ten
+MAX_SCANS = 100
 # Pillow's own limit only warns up to twice its value; ours is checked below, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 #: plugins that Pillow would otherwise find by importing every plugin it has
 PLUGINS = {"WEBP": "PIL.WebPImagePlugin", "AVIF": "PIL.AvifImagePlugin"}
 #: what Pillow's decoders raise for broken data
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, RuntimeError, struct.error)
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError),
+    *(ArithmeticError, AssertionError, RuntimeError, struct.error),
+)
+
+_MARKER = re.compile(rb"[^\xff]{0,99}\xff{1,99}([\x01-\xfe])", re.DOTALL)
+_START_OF_FRAME = bytes({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_BARE = bytes((0x01, *range(0xD0, 0xDA)))  # markers without a length
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -32,17 +44,49 @@ def open_image(data: bytes) -> Image.Image:
         GiveUp: no image of a known format, broken, or too large.
     """
     format = sniff(data)
+    if format in ("JPEG", "PNG"):
+        (_check_jpeg if format == "JPEG" else _check_png)(data)
     try:
         load_plugin(format)
         image = Image.open(io.BytesIO(data), formats=[format])
     except ImportError as error:
         raise GiveUp("HEIC images need pillow-heif, which is not installed; install it or send JPEG") from error
     except BROKEN as error:
-        raise GiveUp(f"the {format} image cannot be read ({error}); send an intact file") from error
+        reason = "its header is broken" if isinstance(error, UnidentifiedImageError) else error
+        raise GiveUp(f"the {format} image cannot be read ({reason}); send an intact file") from error
     image.format = format  # Pillow says MPO for a JPEG that carries a second picture
     if image.width * image.height > MAX_PIXELS:
         raise GiveUp(f"the image has {image.width}×{image.height} pixels; send at most {MAX_PIXELS:,} in all")
     return image
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Walk to the pixels of a JPEG (ITU T.81, annex B), and refuse what takes a decoder long."""
+    at, components, is_plain = 2, b"", False
+    for _ in range(MAX_PARTS):
+        found = _MARKER.match(data, at)
+        if found is None:
+            raise GiveUp("the JPEG image cannot be read (its header is broken); send an intact file")
+        marker, at = found[1], found.end()
+        if marker in _START_OF_FRAME:
+            components, is_plain = data[at + 7 : at + 8], marker in b"\xc0\xc1"
+        if marker == b"\xda":
+            in_one_scan = is_plain and data[at + 2 : at + 3] == components
+            if not in_one_scan and data.count(b"\xff\xda") > MAX_SCANS:
+                raise GiveUp(f"the JPEG image has more than {MAX_SCANS} scans; save it anew")
+            return
+        if marker not in _BARE:
+            at += int.from_bytes(data[at : at + 2], "big")
+    raise GiveUp(f"the JPEG image has more than {MAX_PARTS:,} parts; save it anew")
+
+
+def _check_png(data: bytes) -> None:
+    at = 8
+    for _ in range(MAX_PARTS):
+        if at >= len(data) or data[at + 4 : at + 8] == b"IEND":
+            return
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    raise GiveUp(f"the PNG image has more than {MAX_PARTS:,} parts; save it anew")
 
 
 def frames(image: Image.Image) -> Iterator[Image.Image]:
@@ -51,14 +95,14 @@ def frames(image: Image.Image) -> Iterator[Image.Image]:
     Raises:
         GiveUp: the animation is too long.
     """
-    for number in range(MAX_FRAMES + 1):
+    for number in range(MAX_START_OF_FRAME + 1):
         try:
             image.seek(number)
         except EOFError:
             return
-        if number == MAX_FRAMES or (number + 1) * image.width * image.height > MAX_ANIMATION_PIXELS:
+        if number == MAX_START_OF_FRAME or (number + 1) * image.width * image.height > MAX_ANIMATION_PIXELS:
             raise GiveUp(
-                f"the animation is longer than {MAX_FRAMES} frames or {MAX_ANIMATION_PIXELS:,} pixels; "
+                f"the animation is longer than {MAX_START_OF_FRAME} frames or {MAX_ANIMATION_PIXELS:,} pixels; "
                 "shorten it, or send animated=false for its first frame"
             )
         yield image

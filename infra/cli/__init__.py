@@ -15,11 +15,18 @@ def main() -> None:
     # Each command imports what it needs when it runs: `oncue --help` is asked often and must come at once.
     from infra.cli.app import app
 
+    _open_standard_streams()
     try:
-        app(args=_spell_out_wait(sys.argv[1:]), prog_name="oncue")
-    except BrokenPipeError:
-        # The reader has gone, as in `oncue list | head -1`; nothing is left to be flushed to it.
+        try:
+            app(args=_spell_out_wait(sys.argv[1:]), prog_name="oncue")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # What could not be written must not be tried again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader has gone, as in `oncue list | head -1`
+            place = f": {error.filename}" if error.filename is not None else ""
+            sys.stderr.write(f"oncue: {error.strerror or error}{place}\n")
         sys.exit(1)
     except Exception as error:
         from runtime.authoring.errors import OnCueError
@@ -28,6 +35,13 @@ def main() -> None:
             raise
         sys.stderr.write(f"oncue: {error}\n")
         sys.exit(getattr(error, "exit_code", 1))
+
+
+def _open_standard_streams() -> None:
+    """Give a closed stream's descriptor to the null device, before a file or a socket takes it."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if descriptor == 0 else "w"))
 
 
 def _spell_out_wait(words: list[str]) -> list[str]:

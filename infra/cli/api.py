@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
+from infra.cli.errors import FailedError, UsageError
 from infra.cli.progress import Progress
 from infra.settings import Settings
 from runtime.authoring.errors import OnCueError
 
 #: Seconds an answer may take beyond what the request itself asks to wait.
 ANSWER_WITHIN_S = 30.0
-
-
-class UsageError(OnCueError):
-    """The command line says something that cannot be done."""
-
-    exit_code = 2
-
-
-class FailedError(OnCueError):
-    """The invocation failed, or the API is not there."""
-
-    exit_code = 1
-
-
-class NotInTimeError(OnCueError):
-    """The invocation had not ended when the time was up; it goes on."""
-
-    exit_code = 3
 
 
 class Api:
@@ -42,9 +27,14 @@ class Api:
         self.url = url.rstrip("/") if url else settings.base_url
         headers = {"Accept": "*/*", **({"Authorization": f"Bearer {settings.key}"} if settings.key else {})}
         try:
-            self._client = httpx.Client(base_url=self.url, timeout=ANSWER_WITHIN_S, headers=headers)
-        except (ValueError, httpx.InvalidURL) as error:
+            parsed = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
             raise UsageError(f"{self.url!r} is no URL ({error}); write it like http://127.0.0.1:8080") from error
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise UsageError(f"{self.url!r} is no URL of an API; write it like http://127.0.0.1:8080")
+        # Reading all certificate authorities takes 25 ms of every command; without TLS none is needed, and none is trusted.
+        tls = True if parsed.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._client = httpx.Client(base_url=parsed, timeout=ANSWER_WITHIN_S, headers=headers, verify=tls)
 
     def get(self, path: str, *, wait_s: float = 0, **query: Any) -> httpx.Response:
         """GET a path; long-poll for `wait_s` seconds when that is given.
@@ -91,6 +81,22 @@ class Api:
         raise problem(response)
 
 
+def invocation_path(id: str) -> str:
+    """Return the path of an invocation; raises as `path_id`."""
+    return f"/v1/invocations/{path_id(id)}"
+
+
+def path_id(id: str) -> str:
+    """Return an invocation's id as a part of a path.
+
+    Raises:
+        UsageError: the id is empty, as an unset variable of a script is, or would be a path of its own.
+    """
+    if not id or "/" in id:
+        raise UsageError(f"{id!r} is no id of an invocation; oncue invocations lists them")
+    return quote(id, safe="")
+
+
 def unreachable(url: str, error: httpx.TransportError) -> FailedError:
     """Say in one sentence that the API cannot be reached."""
     if isinstance(error, httpx.ConnectError):
@@ -103,8 +109,8 @@ def problem(response: httpx.Response) -> OnCueError:
     try:
         document = response.json()
         words = document.get("detail") or document["title"]
-        for each in document.get("errors") or ():
-            words += f"\n  {each.get('pointer') or '#'}: {each.get('message', '')}"
+        misfits = [f"{each.get('pointer') or '#'}: {each.get('message', '')}" for each in document.get("errors") or ()]
+        words += "".join(f"\n  {misfit}" for misfit in misfits if misfit not in words)
     except (ValueError, KeyError, AttributeError):
         words = f"the API answered {response.status_code} {response.reason_phrase}"
     return UsageError(words) if response.is_client_error else FailedError(words)

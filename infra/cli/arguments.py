@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.cli.api import UsageError
+from infra.cli.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

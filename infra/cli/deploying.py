@@ -18,7 +18,8 @@ import httpx
 from rich.text import Text
 
 from infra.announcing import trigger_words
-from infra.cli.api import Api, FailedError, UsageError, problem, unreachable
+from infra.cli.api import Api, problem, unreachable
+from infra.cli.errors import FailedError, UsageError
 from infra.cli.showing import console, print_facts, print_json
 from runtime.authoring.errors import DeclarationError
 from runtime.versions.archive import write_archive
@@ -171,7 +172,7 @@ def plan_lines(plan: dict[str, Any]) -> Iterator[Text]:
         details = f"  {', '.join(function['details'])}" if function["details"] else ""
         yield Text.assemble("  ", _SIGNS[function["change"]], f" function {function['name']}{details}")
     for trigger in plan["triggers"]:
-        words = trigger_words({"every_s": None, **trigger["trigger"]})
+        words = trigger_words(trigger["trigger"])
         yield Text.assemble("  ", _SIGNS[trigger["change"]], f" trigger  {trigger['function']}: {words}")
     files = plan.get("files", {})
     for kind in ("added", "changed", "removed"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import process
-from infra.cli.api import UsageError
+from infra.cli.errors import UsageError
 from infra.cli.running import run_everything
 from infra.feed import Feed
 from infra.keyboard import keyboard

@@ -12,10 +12,11 @@ from urllib.parse import quote
 import httpx
 
 from infra.cli import arguments
-from infra.cli.api import Api, FailedError, NotInTimeError, UsageError
+from infra.cli.api import Api, invocation_path
+from infra.cli.errors import FailedError, NotInTimeError, UsageError
 from infra.cli.progress import Progress
 from infra.cli.reading import error_words
-from infra.cli.showing import print_facts, print_json
+from infra.cli.showing import print_facts, print_json, write_file
 
 #: Seconds of one long poll: the progress shown is at most this old.
 POLL_S = 1.0
@@ -48,7 +49,7 @@ def invoke_function(
         id = answer.headers["x-invocation-id"] if is_result else answer.json()["id"]
         if wait_s is not None and not is_result:
             _check_ended(_wait(api, id, ends, progress), wait_s)
-            answer = api.get(f"/v1/invocations/{id}/result")
+            answer = api.get(f"{invocation_path(id)}/result")
     if wait_s is not None:
         _hand_over(answer, id, output, as_json=as_json)
     elif as_json:
@@ -71,7 +72,7 @@ def show_invocation(url: str | None, id: str, *, wait_s: float | None, output: P
         invocation = _wait(api, id, time.monotonic() + (wait_s or 0.0), progress)
         if output is not None:
             _check_ended(invocation, wait_s or 0.0)
-            answer = api.get(f"/v1/invocations/{id}/result")
+            answer = api.get(f"{invocation_path(id)}/result")
     if output is not None:
         return _hand_over(answer, id, output, as_json=False)
     if as_json:
@@ -87,7 +88,7 @@ def _wait(api: Api, id: str, ends: float, progress: Progress) -> dict[str, Any]:
     """Return the status document once the invocation has ended, or as it is when the time is up."""
     while True:
         left = ends - time.monotonic()
-        invocation: dict[str, Any] = api.get(f"/v1/invocations/{id}", wait_s=min(left, POLL_S)).json()
+        invocation: dict[str, Any] = api.get(invocation_path(id), wait_s=min(left, POLL_S)).json()
         if invocation["status"] in ENDED or left <= 0:
             return invocation
         progress.say(" ".join(filter(None, (id, invocation["status"], _progress_words(invocation)))))
@@ -108,10 +109,7 @@ def _hand_over(response: httpx.Response, id: str, output: Path | None, *, as_jso
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or media_type.endswith("+json")
     if output is not None and str(output) != "-":
-        try:
-            output.write_bytes(response.content)
-        except OSError as error:
-            raise UsageError(f"{output} cannot be written: {error.strerror}") from error
+        write_file(output, response.content)
         sys.stderr.write(f"wrote {output} ({media_type}, {len(response.content):,} bytes)\n")
     elif is_json:
         print_json(response.json())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from infra.cli.api import UsageError
+from infra.cli.errors import UsageError
 from infra.cli.showing import print_facts, print_json, print_table
 from infra.embedded import EmbeddedServer
 from infra.settings import Settings

@@ -8,12 +8,12 @@ import sys
 import uuid
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from infra.cli import arguments
-from infra.cli.api import Api, UsageError
+from infra.cli.api import Api, invocation_path, path_id
+from infra.cli.errors import UsageError
 from infra.cli.reading import error_words
-from infra.cli.showing import print_facts, print_json, print_table
+from infra.cli.showing import moment, print_facts, print_json, print_table
 
 #: Filters of dead letters, as the API names them.
 Filters = dict[str, Any]
@@ -21,12 +21,12 @@ Filters = dict[str, Any]
 
 def cancel_invocation(url: str | None, id: str, *, as_json: bool) -> None:
     """Cancel an invocation, and print what it is now."""
-    _print_change(Api(url).change("POST", f"/v1/invocations/{quote(id, safe='')}/cancel").json(), as_json=as_json)
+    _print_change(Api(url).change("POST", f"{invocation_path(id)}/cancel").json(), as_json=as_json)
 
 
 def replay_invocation(url: str | None, id: str, *, as_json: bool) -> None:
     """Invoke a failed invocation anew, and print the new one's id."""
-    _print_change(Api(url).change("POST", f"/v1/invocations/{quote(id, safe='')}/replay").json(), as_json=as_json)
+    _print_change(Api(url).change("POST", f"{invocation_path(id)}/replay").json(), as_json=as_json)
 
 
 def _print_change(document: dict[str, Any], *, as_json: bool) -> None:
@@ -45,9 +45,9 @@ def show_dead_letters(url: str | None, filters: Filters, limit: int, *, as_json:
     if document["dead_letters"]:
         sys.stdout.write("\n")
         print_table(
-            ("ID", "FUNCTION", "ATTEMPT", "ENDED", "ERROR"),
+            ("ID", "FUNCTION", "TRY", "ENDED", "ERROR"),
             (
-                (i["id"], i["function"], str(i["attempt"]), i["ended_at"] or "", error_words(i) or "")
+                (i["id"], i["function"], str(i["attempt"]), moment(i["ended_at"]), error_words(i) or "")
                 for i in document["dead_letters"]
             ),
         )
@@ -72,11 +72,12 @@ def drop_dead_letters(url: str | None, filters: Filters, *, dry_run: bool, every
     _print_outcome(document, f"dropped {document.get('dropped')}", as_json=as_json)
 
 
-def drop_dead_letter(url: str | None, id: str, filters: Filters) -> None:
+def drop_dead_letter(url: str | None, id: str, filters: Filters, *, dry_run: bool, everything: bool) -> None:
     """Delete one dead letter."""
-    if any(filters.values()):
-        raise UsageError("an id and a filter are both given; keep one")
-    Api(url).change("DELETE", f"/v1/dead-letters/{quote(id, safe='')}")
+    path = f"/v1/dead-letters/{path_id(id)}"
+    if any(filters.values()) or dry_run or everything:
+        raise UsageError(f"an id means one dead letter: give no filter, --all or --dry-run beside it (oncue get {id} shows it)")
+    Api(url).change("DELETE", path)
 
 
 def _check_meant(filters: Filters, everything: bool) -> None:
@@ -97,7 +98,7 @@ def _print_groups(groups: list[dict[str, Any]]) -> None:
     print_table(
         ("COUNT", "FUNCTION", "FINGERPRINT", "NEWEST", "ERROR"),
         (
-            (str(g["count"]), g["function"], g["fingerprint"] or "-", g["newest_at"] or "", error_words({"error": g}) or "")
+            (str(g["count"]), g["function"], g["fingerprint"] or "-", moment(g["newest_at"]), error_words({"error": g}) or "")
             for g in groups
         ),
     )

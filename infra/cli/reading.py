@@ -13,8 +13,8 @@ import httpx
 from rich.text import Text
 
 from infra.announcing import trigger_words
-from infra.cli.api import Api, problem, unreachable
-from infra.cli.showing import console, print_json, print_json_line, print_table, status_text
+from infra.cli.api import ANSWER_WITHIN_S, Api, invocation_path, problem, unreachable
+from infra.cli.showing import console, moment, print_json, print_json_line, print_table, status_text, write_file
 
 #: Seconds of silence after which `logs` without --follow takes the rest for not yet written.
 CAUGHT_UP_S = 0.5
@@ -29,10 +29,11 @@ def show_functions(url: str | None, *, as_json: bool) -> None:
     document = Api(url).get("/v1/functions").json()
     if as_json:
         return print_json(document)
+    between = "\n" if sys.stdout.isatty() else ", "
     print_table(
         ("FUNCTION", "TRIGGERS", "FOLDER", "VERSION", "SUMMARY"),
         (
-            (f["name"], ", ".join(map(trigger_words, f["triggers"])) or "-", f["folder"], f["version"][:12], f["summary"])
+            (f["name"], between.join(map(trigger_words, f["triggers"])) or "-", f["folder"], f["version"][:12], f["summary"])
             for f in document["functions"]
         ),
     )
@@ -63,9 +64,16 @@ def show_invocations(
     if as_json:
         return print_json({"invocations": found, "next": cursor})
     print_table(
-        ("ID", "FUNCTION", "STATUS", "ATTEMPT", "ACCEPTED", "ERROR"),
+        ("ID", "FUNCTION", "STATUS", "TRY", "ACCEPTED", "ERROR"),
         (
-            (i["id"], i["function"], status_text(i["status"]), str(i["attempt"]), i["accepted_at"] or "", error_words(i) or "")
+            (
+                i["id"],
+                i["function"],
+                status_text(i["status"]),
+                str(i["attempt"]),
+                moment(i["accepted_at"]),
+                error_words(i) or "",
+            )
             for i in found
         ),
     )
@@ -87,7 +95,7 @@ def show_audit(url: str | None, *, limit: int, as_json: bool) -> None:
         ("TIME", "WHO", "KEY", "REQUEST", "DECISION", "REQUEST ID"),
         (
             (
-                *(e["at"], e["who"] or e["address"], e["key"], f"{e['method']} {e['route']}"),
+                *(moment(e["at"]), e["who"] or e["address"], e["key"], f"{e['method']} {e['route']}"),
                 *(f"{e['decision']} {e['status']}", e["request_id"]),
             )
             for e in entries
@@ -99,10 +107,10 @@ def show_audit(url: str | None, *, limit: int, as_json: bool) -> None:
 def show_openapi(url: str | None, output: Path | None) -> None:
     """Print the OpenAPI document, or write it to a file."""
     text = json.dumps(Api(url).get("/openapi.json").json(), indent=2, ensure_ascii=False) + "\n"
-    if output is None:
+    if output is None or str(output) == "-":
         sys.stdout.write(text)
     else:
-        output.write_text(text)
+        write_file(output, text.encode())
 
 
 def error_words(invocation: dict[str, Any]) -> str | None:
@@ -116,9 +124,9 @@ def error_words(invocation: dict[str, Any]) -> str | None:
 def show_logs(url: str | None, id: str, *, follow: bool, as_json: bool) -> None:
     """Print what an invocation has said, each frame a line; with `follow` until it has ended."""
     api = Api(url)
-    api.get(f"/v1/invocations/{id}")  # an unknown id is refused in words, not as an empty stream
+    api.get(invocation_path(id))  # an unknown id is refused in words, not as an empty stream
     screen = console()
-    for kind, data in _frames(api, f"/v1/invocations/{id}/events", follow=follow):
+    for kind, data in _frames(api, f"{invocation_path(id)}/events", follow=follow):
         if as_json:
             print_json_line({"event": kind, "data": data})
         else:
@@ -128,24 +136,29 @@ def show_logs(url: str | None, id: str, *, follow: bool, as_json: bool) -> None:
 def _frames(api: Api, path: str, *, follow: bool) -> Iterator[tuple[str, Any]]:
     last_id: str | None = None
     failures = 0
+    has_begun, patience_s = False, CAUGHT_UP_S
     cut: httpx.TransportError
     while True:
         try:
-            with api.stream(path, last_id, idle_s=None if follow else CAUGHT_UP_S) as response:
+            with api.stream(path, last_id, idle_s=None if follow else patience_s) as response:
                 if response.status_code == 204:
                     return
                 if not response.is_success:
                     response.read()
                     raise problem(response)
                 for frame in _parse(response.iter_lines()):
-                    failures = 0
+                    failures, has_begun = 0, True
                     last_id = frame.get("id", last_id)
                     yield frame.get("event", "message"), json.loads(frame["data"])
             if not follow or last_id == END_ID:
                 return
             cut = httpx.ReadError("the stream ended before the invocation did")  # a web process that stops ends its streams
-        except httpx.ReadTimeout:
-            return
+        except httpx.ReadTimeout as error:
+            if has_begun:
+                return
+            cut, patience_s = error, 2 * patience_s
+            if patience_s < ANSWER_WITHIN_S:
+                continue
         except httpx.TransportError as error:
             cut = error
         failures += 1

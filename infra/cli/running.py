@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from infra.feed import Feed
-from infra.settings import Settings
+from infra.settings import Settings, unknown_names
 from infra.supervisor import Supervisor
 
 
@@ -29,6 +29,8 @@ def run_everything(make: Callable[[Settings, Feed], Supervisor] = Supervisor, *,
         server = "its embedded server" if supervisor.server is not None else "the Redis of ONCUE_REDIS_URL"
         feed.line(("OnCue ", "bold"), version("oncue"), " serves at ", (now.base_url, "bold cyan"), f" on {server}")
         feed.line((f"functions in {now.functions}, data in {now.data}; {hint}{'; ' if hint else ''}Ctrl-C stops", "dim"))
+        for name in unknown_names():
+            feed.line(("! ", "yellow"), f"{name} is no setting, and does nothing")
 
     try:
         return supervisor.run(serving)

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from infra.cli.api import UsageError
+from infra.cli.errors import UsageError
 from infra.settings import Settings
 
 _HANDLER = '''"""{title}."""

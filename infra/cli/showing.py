@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from infra.cli.errors import UsageError
+
+#: Characters that the last column of a table has at least.
+LAST_COLUMN_WIDTH = 20
 
 STATUS_STYLES = {"succeeded": "green", "failed": "red", "retrying": "yellow", "running": "cyan", "cancelled": "dim"}
 
@@ -32,12 +39,35 @@ def print_json_line(document: Any) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
-    """Print rows below their headings."""
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    console().print(table)
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]]) -> None:
+    """Print rows below their headings.
+
+    Only the last column wraps. Where the others leave it no room, lines are longer than the terminal is wide: they are
+    broken there, and nothing is cut off.
+    """
+    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    *fixed, last = columns
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in fixed:
+        table.add_column(column, no_wrap=True)
+    table.add_column(last, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    widths = (
+        max([len(column), *(cell_len(line) for row in cells for line in row[index].plain.split("\n"))]) + 2
+        for index, column in enumerate(fixed)
+    )
+    screen = console()
+    screen.width = max(screen.width, sum(widths) + LAST_COLUMN_WIDTH)
+    screen.print(table, crop=False)
+
+
+def moment(text: str | None) -> str:
+    """Say a time of the API's: in a pipe as it is; on a terminal the time of the last 24 hours, else the date, both local."""
+    if text is None or not sys.stdout.isatty():
+        return text or ""
+    local = datetime.fromisoformat(text).astimezone()
+    return f"{local:%H:%M:%S}" if datetime.now().astimezone() - local < timedelta(days=1) else f"{local:%Y-%m-%d}"
 
 
 def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
@@ -47,6 +77,18 @@ def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
         if value is not None:
             style = STATUS_STYLES.get(value, "") if name == "status" else ""
             screen.print(Text.assemble((f"{name:<12}", "dim"), (str(value), style)))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write what `--output` asks for.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def status_text(status: str) -> Text:

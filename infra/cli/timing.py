@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from infra.cli.api import Api
+from infra.cli.errors import UsageError
 from infra.cli.showing import print_facts, print_json, print_table
 
 
@@ -41,9 +42,12 @@ def change_schedule(url: str | None, schedule_id: str, change: str, *, as_json: 
 
 def preview_expression(expression: str, timezone: str, count: int, *, as_json: bool) -> None:
     """Print what an expression means and when it fires next, in local and in universal time."""
-    from triggers.cron.words import preview, until
+    from triggers.cron.words import ScheduleError, preview, until
 
-    document = preview(expression, timezone, count=count)
+    try:
+        document = preview(expression, timezone, count=count)
+    except ScheduleError as error:
+        raise UsageError(str(error)) from error
     if as_json:
         return print_json(document)
     print_facts([("schedule", document["schedule"]), ("means", document["words"]), ("timezone", timezone)])

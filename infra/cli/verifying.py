@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from infra.cli.api import Api, UsageError
+from infra.cli.api import Api
+from infra.cli.errors import UsageError
 from infra.cli.showing import print_facts, print_json
 from infra.settings import Settings, secret
-from runtime.authoring.triggers import Hmac, HttpTrigger
+from runtime.authoring.routes import Hmac
+from runtime.authoring.triggers import HttpTrigger
 from runtime.versions.catalog import shape
 from triggers.http.signatures import Secret, Signed, Terms
 from triggers.http.signatures.explaining import explain

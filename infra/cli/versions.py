@@ -10,7 +10,7 @@ from rich.text import Text
 
 from infra.cli.api import Api
 from infra.cli.deploying import plan_lines
-from infra.cli.showing import console, print_json, print_table
+from infra.cli.showing import console, moment, print_json, print_table
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -28,7 +28,7 @@ def show_versions(url: str | None, folder: str | None, *, as_json: bool) -> None
             (
                 version["version"],
                 _share(version),
-                version["deployed_at"],
+                moment(version["deployed_at"]),
                 version["who"],
                 _commit(version),
                 str(version["open"]),
@@ -52,7 +52,7 @@ def _show_served(url: str | None, *, as_json: bool) -> None:
                 each["folder"],
                 each["version"],
                 f"{each['candidate']['version'][:12]} {each['candidate']['percent']} %" if each["candidate"] else "-",
-                each["deployed_at"],
+                moment(each["deployed_at"]),
                 each["who"],
                 _commit(each),
             )

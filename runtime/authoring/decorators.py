@@ -12,20 +12,17 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from runtime.authoring import misfits
+from runtime.authoring.declared import When
 from runtime.authoring.errors import DeclarationError
-from runtime.authoring.triggers import (
-    AUTHOR_UNITS,
-    CronTrigger,
-    EventTrigger,
-    FunctionOptions,
-    Hmac,
-    HttpTrigger,
-    QueueTrigger,
-    When,
-)
+from runtime.authoring.options import AUTHOR_UNITS, FunctionOptions
+from runtime.authoring.routes import Hmac
+from runtime.authoring.triggers import CronTrigger, EventTrigger, HttpTrigger, QueueTrigger
 
 F = TypeVar("F", bound=Callable[..., Any])
 Duration = str | float | timedelta
+#: Exceptions by class or by name, one or several.
+Exceptions = str | type[BaseException] | Sequence[str | type[BaseException]]
 
 #: The attribute that holds a callable's declaration.
 ATTRIBUTE = "__oncue__"
@@ -50,15 +47,15 @@ def function(
     backoff_max: Duration = ...,  # type: ignore[assignment]
     backoff_factor: float = ...,  # type: ignore[assignment]
     backoff_jitter: float = ...,  # type: ignore[assignment]
-    retry_on: Sequence[str] = ...,  # type: ignore[assignment]
-    give_up_on: Sequence[str] = ...,  # type: ignore[assignment]
+    retry_on: Exceptions = ...,  # type: ignore[assignment]
+    give_up_on: Exceptions = ...,  # type: ignore[assignment]
     timeout: Duration = ...,  # type: ignore[assignment]
     memory: str | int = ...,  # type: ignore[assignment]
     queue: str = ...,  # type: ignore[assignment]
     cache: Duration = ...,  # type: ignore[assignment]
     result_ttl: Duration = ...,  # type: ignore[assignment]
     max_body: str | int = ...,  # type: ignore[assignment]
-    secrets: Sequence[str] = ...,  # type: ignore[assignment]
+    secrets: str | Sequence[str] = ...,  # type: ignore[assignment]
     optional_secrets: Mapping[str, str] = ...,  # type: ignore[assignment]
     **unknown: Any,
 ) -> Callable[[F], F]:
@@ -72,7 +69,7 @@ def function(
     if callable(name):  # written without parentheses
         return function()(name)
     said = {key: value for key, value in locals().items() if key not in ("name", "unknown") and value is not ...}
-    if name is not None and not isinstance(name, str):
+    if name is not None and (not isinstance(name, str) or not name):
         raise DeclarationError(f"@function takes the function's name, not {name!r}; give options by keyword", **_caller())
     options = _build(FunctionOptions, "@function", said, unknown)
 
@@ -105,12 +102,13 @@ def http(
     `{name}` segments of the path fill the parameters of that name. `verify` names the signature scheme of
     the sender, `secret` the secrets that may have signed.
     """
+    _check_called(route, "@http('POST /hooks/name')")
     method, space, path = route.strip().partition(" ") if isinstance(route, str) else ("", "", "")
     if not space:
         raise DeclarationError(f"@http takes 'METHOD /path', not {route!r}; write it like 'POST /hooks/name'", **_caller())
     said = {
         "verify": verify,
-        "secret": (secret,) if isinstance(secret, str) else secret,
+        "secret": secret,
         "tolerance": tolerance,
         "when": when,
         "respond": respond,
@@ -134,6 +132,7 @@ def cron(
     **unknown: Any,
 ) -> Callable[[F], F]:
     """Run the function on a schedule: five Vixie fields, an alias like "@daily", or `every="30s"`."""
+    _check_called(expression, "@cron('0 9 * * MON-FRI')")
     said: dict[str, Any] = {
         "timezone": timezone,
         "catch_up": catch_up,
@@ -148,6 +147,7 @@ def cron(
 
 def on(type: str, *, when: When | None = None, **unknown: Any) -> Callable[[F], F]:
     """Run the function for events of a type: `@on("image.uploaded")`; `@on("image.*")` takes a family."""
+    _check_called(type, "@on('image.uploaded')")
     return _attach(_build(EventTrigger, "@on", {"when": when}, unknown, type=type))
 
 
@@ -156,7 +156,13 @@ def queue(url: str, **options: Any) -> Callable[[F], F]:
 
     `QueueTrigger` tells the options; a connection is named here and configured in the environment.
     """
+    _check_called(url, "@queue('rabbitmq://main/orders')")
     return _attach(_build(QueueTrigger, "@queue", {}, options, url=url))
+
+
+def _check_called(first: object, example: str) -> None:
+    if callable(first):
+        raise DeclarationError(f"{example.partition('(')[0]} lacks what it is for; write it like {example}", **_caller())
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -185,10 +191,13 @@ def _build(model: type[M], decorator: str, said: Mapping[str, Any], more: Mappin
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         written = {name: key for key, (name, _) in AUTHOR_UNITS.items()}
-        place = ".".join(str(written.get(str(part), part)) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        at = f"({place}={first['input']!r})" if place else ""
-        raise DeclarationError(f"{decorator}{at}: {message}", **_caller()) from error
+        place = str(first["loc"][0]) if first["loc"] else ""
+        option = written.get(place, place)
+        unit = " s" if place.endswith("_s") else " bytes" if place.endswith("_bytes") else ""
+        # As it was written: "2d", not 172800 s.
+        value = {**said, **more}.get(option, first["input"])
+        at = f"({option}={value!r})" if option else ""
+        raise DeclarationError(f"{decorator}{at}: {misfits.cure(first, unit)}", **_caller()) from error
 
 
 def _unknown_option(decorator: str, key: str, model: type[BaseModel]) -> str:

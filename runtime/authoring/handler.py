@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import inspect
+import json
 import types
 import typing
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from pydantic import (
 )
 from pydantic.errors import PydanticInvalidForJsonSchema
 
+from runtime.authoring import misfits
 from runtime.authoring.artifact import Artifact
 from runtime.authoring.context import Context
 from runtime.authoring.decorators import ATTRIBUTE, Declaration
@@ -96,14 +98,27 @@ class Handler:
             hints = typing.get_type_hints(call, include_extras=True)
         except Exception as error:  # whatever an author's annotation raises when it is evaluated
             raise DeclarationError(f"the annotations of {name!r} cannot be read: {error}", **place) from error
+        if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+            raise DeclarationError(f"{name!r} is a generator; return what it yields, as a list for instance", **place)
         events, contexts, fields, rest = [], [], {}, False
         for parameter in inspect.signature(call).parameters.values():
-            hint = hints.get(parameter.name, Any)
+            hint = _meant(hints.get(parameter.name, Any))
             if parameter.kind is parameter.VAR_KEYWORD:
                 rest = True
-            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                raise DeclarationError(
+                    f"{name!r} takes *{parameter.name}; data fills parameters by name, so name each", **place
+                )
+            elif parameter.kind is parameter.POSITIONAL_ONLY:
                 raise DeclarationError(
                     f"{name!r} has the positional-only parameter {parameter.name!r}; data fills parameters by name", **place
+                )
+            elif parameter.name in _OURS and parameter.name not in hints:
+                ours = _OURS[parameter.name]
+                raise DeclarationError(
+                    f"{name!r} has the parameter {parameter.name!r} without an annotation; write {parameter.name}: {ours}, "
+                    f"or {parameter.name}: Any for a field of that name",
+                    **place,
                 )
             elif hint is Event:
                 events.append(parameter.name)
@@ -186,6 +201,21 @@ def _escape(part: int | str) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
+#: Names that say what a parameter is for, to whoever has not annotated it.
+_OURS = {"ctx": "Context", "context": "Context", "event": "Event"}
+
+
+def _meant(hint: Any) -> Any:
+    """Take `Context | None` and `Annotated[Event, …]` for what they hold; any other annotation as it is."""
+    bare = hint
+    while arguments := [each for each in typing.get_args(bare) if each is not types.NoneType]:
+        is_optional = typing.get_origin(bare) in (Union, types.UnionType) and len(arguments) == 1
+        if not is_optional and typing.get_origin(bare) is not Annotated:
+            break
+        bare = arguments[0]
+    return bare if bare in (Event, Context) else hint
+
+
 def _is_bytes(hint: Any) -> bool:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
@@ -229,21 +259,31 @@ def _input_model(
         raise DeclarationError(f"the parameters of {name!r} cannot be used: {error}", **place) from error
 
 
+_PLAIN = "use plain types, dataclasses or pydantic models"
+
+
 def _check_parameter(name: str, parameter: str, hint: Any, default: Any, place: dict[str, Any]) -> None:
     if parameter.startswith("_"):
         raise DeclarationError(f"{name!r} has the parameter {parameter!r}; data cannot fill names that start with '_'", **place)
     try:
         adapter = TypeAdapter(hint)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        mend = "use typing_extensions.TypedDict" if "typing_extensions.TypedDict" in str(error) else _PLAIN
         raise DeclarationError(
-            f"{name!r} has the parameter {parameter!r} of type {_type_name(hint)}, which cannot be read from JSON; "
-            "use plain types, dataclasses or pydantic models",
+            f"{name!r} has the parameter {parameter!r} of type {_type_name(hint)}, which cannot be read from JSON; {mend}",
             **place,
         ) from error
     if default is ...:
         return
     try:
-        adapter.dump_json(adapter.validate_python(default), warnings="error")
+        valid = adapter.validate_python(default)
+    except ValidationError as error:
+        mend = f"annotate it {_type_name(hint)} | None" if default is None else misfits.cure(error.errors()[0])
+        raise DeclarationError(
+            f"the default of {parameter!r} in {name!r} is {default!r}, which does not fit {_type_name(hint)}; {mend}", **place
+        ) from error
+    try:
+        json.dumps(adapter.dump_python(valid, mode="json", warnings="error"), allow_nan=False)
     except Exception as error:  # pydantic raises several kinds here; each means the same to the author
         raise DeclarationError(
             f"the default of {parameter!r} in {name!r} is {default!r}, which is no JSON value of its type; "
@@ -253,4 +293,8 @@ def _check_parameter(name: str, parameter: str, hint: Any, default: Any, place: 
 
 
 def _type_name(hint: Any) -> str:
+    if typing.get_origin(hint) is Annotated:
+        return _type_name(typing.get_args(hint)[0])
+    if typing.get_args(hint):
+        return str(hint).replace("typing.", "")
     return getattr(hint, "__name__", None) or str(hint)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from runtime.authoring.exits import exit_words
 from runtime.authoring.manifest import Manifest, Problem
 
 #: Seconds an import may take, and the bytes a manifest may have.
@@ -41,12 +42,20 @@ def inspect(
             folder=name, reason=f"{folder} is not a folder; a function lives in a folder of its own, like {name}/__init__.py"
         )
     reader, writer = os.pipe()
-    # A file, not a pipe: what the import prints must never block it.
-    with tempfile.TemporaryFile() as printed:
+    with (
+        # A file, not a pipe: what the import prints must never block it.
+        tempfile.TemporaryFile() as printed,
+        # The one place where the import may write (inspector.py); what cannot be removed, the system's own sweep removes.
+        tempfile.TemporaryDirectory(prefix="oncue-inspection-", ignore_cleanup_errors=True) as scratch,
+    ):
         process = subprocess.Popen(
-            [python, "-P", "-s", "-m", "runtime.authoring.inspector", str(writer), str(folder.resolve()), name],
+            [
+                python,
+                *("-P", "-s", "-m", "runtime.authoring.inspector"),
+                *(str(writer), str(folder.resolve()), name, str(os.getpid())),
+            ],
             cwd=folder,
-            env=_environment(),
+            env=_environment(scratch),
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=printed,
@@ -74,12 +83,12 @@ def inspect(
         return Manifest.model_validate(document["manifest"])
     except (ValueError, TypeError, KeyError, ValidationError):  # the import wrote to the descriptor, or never got to write
         last = f"; it last printed: {tail.splitlines()[-1]}" if tail else ""
-        return Problem(folder=name, reason=f"the import ended its process ({_exit_words(process.returncode)}){last}")
+        return Problem(folder=name, reason=f"the import ended its process ({exit_words(process.returncode)}){last}")
 
 
-def _environment() -> dict[str, str]:
-    kept = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
-    return {**{key: os.environ[key] for key in kept if key in os.environ}, "PYTHONDONTWRITEBYTECODE": "1"}
+def _environment(scratch: str) -> dict[str, str]:
+    kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in os.environ}
+    return {**kept, "HOME": scratch, "TMPDIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _read(reader: int, deadline_s: float) -> tuple[bytes, bool]:
@@ -109,10 +118,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # should it be stuck: the session it leads
     process.wait()
-
-
-def _exit_words(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    named = {number.value: number.name for number in signal.Signals}  # real-time signals have no name
-    return f"killed by {named.get(-code, f'signal {-code}')}"

@@ -1,9 +1,10 @@
 """The throwaway process: imports one folder and writes its manifest, or the problem, to a file descriptor.
 
-    python -P -s -m runtime.authoring.inspector FD FOLDER [NAME]
+    python -P -s -m runtime.authoring.inspector FD FOLDER NAME HOST_PID
 
-The author's code runs in a fork of it and nowhere near the host: it may print, exit, crash, hang or leave daemons
-behind. The process itself adopts whatever that fork orphans, ends all of it, and then ends as the fork did.
+The author's code runs in a fork of it and nowhere near the host: it may print, exit, crash or hang, and change no file but
+temporary ones. What it leaves running is a problem. The process itself adopts whatever that fork orphans, ends all of it,
+and then ends as the fork did.
 """
 
 from __future__ import annotations
@@ -17,20 +18,28 @@ import re
 import resource
 import signal
 import sys
+import tempfile
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from runtime.authoring import schedule
+from runtime.authoring import misfits, schedule
+from runtime.authoring.confining import KEPT_HELPERS, allow_writes_below
 from runtime.authoring.errors import DeclarationError
 from runtime.authoring.handler import Handler
 from runtime.authoring.loading import load_folder
 from runtime.authoring.manifest import FunctionManifest, Manifest, Problem
-from runtime.authoring.triggers import CronTrigger, FunctionOptions, HttpTrigger
+from runtime.authoring.options import FunctionOptions
+from runtime.authoring.triggers import CronTrigger, HttpTrigger
 
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
+
+#: seconds that processes which an import has started may take to end after it
+_LEFTOVER_GRACE_S = 0.2
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
@@ -58,6 +67,7 @@ def _describe(handler: Handler, folder: Path) -> FunctionManifest:
                         f"the path {trigger.path!r} names {parameter!r}, which is no parameter of {handler.name!r}; add it",
                         **place,
                     )
+    _check_said_once(handler, place)
     _check_schedules(handler, place)
     document = (handler.call.__doc__ or "").strip()
     return FunctionManifest(
@@ -74,6 +84,17 @@ def _describe(handler: Handler, folder: Path) -> FunctionManifest:
         blob_parameter=handler.blob_parameter,
         takes_rest=handler.takes_rest or bool(handler.model.model_config.get("extra") == "allow"),
     )
+
+
+def _check_said_once(handler: Handler, place: dict[str, Any]) -> None:
+    said: set[str] = set()
+    for trigger in handler.declaration.triggers:
+        if isinstance(trigger, CronTrigger):  # a schedule has more to it: see below
+            continue
+        words = f"{trigger.method} {trigger.path}" if isinstance(trigger, HttpTrigger) else repr(trigger)
+        if words in said:
+            raise DeclarationError(f"{handler.name!r} declares one trigger twice: {words}; remove one", **place)
+        said.add(words)
 
 
 def _check_schedules(handler: Handler, place: dict[str, Any]) -> None:
@@ -108,8 +129,15 @@ def _problem(error: BaseException, folder: Path, name: str) -> Problem:
         reason = f"the import calls sys.exit({error.code!r}); a folder must only declare its functions"
     elif isinstance(error, ModuleNotFoundError):
         reason = f"{error}; add it to {name}/requirements.txt or install it where OnCue runs"
+    elif isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        option = ".".join(map(str, first["loc"]))
+        at = option if first["type"] == "missing" else f"{option}={first['input']!r}"
+        reason = f"{error.title}({at}): {misfits.cure(first)}"
     else:
         reason = "".join(traceback.format_exception_only(error)).strip()
+        if isinstance(error, PermissionError):
+            reason += "; an import may read, and write temporary files: move what else it writes into the handler"
     if file is None:
         for frame in traceback.extract_tb(error.__traceback__):
             if _relative(frame.filename, folder):
@@ -130,10 +158,17 @@ def _relative(file: str, folder: Path) -> str | None:
 def _import(descriptor: int, folder: Path, name: str) -> NoReturn:
     """Write {"manifest": …} or {"problem": …} and a line feed, then leave without running exit handlers."""
     document: dict[str, Any]
+    allow_writes_below(Path(tempfile.gettempdir()))
+    importer = os.getpid()
+    # What an orphan's parent leaves to this process can be seen here, and told.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
     try:
         document = {"manifest": inspect_folder(folder, name).model_dump(mode="json", by_alias=True)}
+        _refuse_leftovers()
     except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt of the author's code included
         document = {"problem": _problem(error, folder, name).model_dump(mode="json")}
+    if os.getpid() != importer:
+        os._exit(int("problem" in document))  # a fork that came back from the import: only the importer itself answers
     data = json.dumps(document).encode() + b"\n"
     code = 0
     try:
@@ -148,14 +183,49 @@ def _import(descriptor: int, folder: Path, name: str) -> NoReturn:
     os._exit(code)
 
 
+def _refuse_leftovers() -> None:
+    if left := _left_running():
+        raise DeclarationError(f"the import left {', '.join(left)} running; start processes in the handler")
+
+
+def _left_running() -> list[str]:
+    """Return the command lines of what the import has started and left; what is about to end gets a moment."""
+    ends = time.monotonic() + _LEFTOVER_GRACE_S
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+        except ChildProcessError:
+            return []
+        lines = [_command_line(pid) for pid in _children()]
+        lines = [line for line in lines if not any(helper in line for helper in KEPT_HELPERS)]
+        if not lines or time.monotonic() > ends:
+            return lines
+        time.sleep(0.01)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        words = []
+    return b" ".join(words).decode(errors="replace").strip()[:100] or f"process {pid}"
+
+
+def _children() -> Iterator[int]:
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # "42 (a (name) with) S 1 …": the name may hold anything, so count from the last ")" (proc(5))
+            if int((directory / "stat").read_bytes().rpartition(b")")[2].split()[1]) == os.getpid():
+                yield int(directory.name)
+
+
 def _end_descendants() -> None:
     """SIGKILL all that is left: as each one dies, what it started becomes a child of this process."""
     while True:
-        for directory in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                # "42 (a (name) with) S 1 …": the name may hold anything, so count from the last ")" (proc(5))
-                if int((directory / "stat").read_bytes().rpartition(b")")[2].split()[1]) == os.getpid():
-                    os.kill(int(directory.name), signal.SIGKILL)
+        for pid in _children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         try:
             os.wait()
         except ChildProcessError:
@@ -169,15 +239,19 @@ def _give_up(*_: object) -> NoReturn:
 
 def main() -> None:
     """Have a fork import the folder, end what it leaves behind, and end the way it ended."""
-    descriptor, folder = int(sys.argv[1]), Path(sys.argv[2])
-    name = sys.argv[3] if len(sys.argv) > 3 else folder.name
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
+    descriptor, folder, name, host = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     importer = os.fork()
     if importer == 0:
         _import(descriptor, folder, name)
     os.close(descriptor)
     signal.signal(signal.SIGTERM, _give_up)
+    # A host that is killed ends the import, too, which might hang.
+    prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != host:
+        _give_up()
     _, status = os.waitpid(importer, 0)
     _end_descendants()
     if os.WIFSIGNALED(status):

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from runtime.authoring.triggers import CronTrigger, EventTrigger, FunctionOptions, HttpTrigger, QueueTrigger, Trigger
+from runtime.authoring.options import FunctionOptions
+from runtime.authoring.triggers import CronTrigger, EventTrigger, HttpTrigger, QueueTrigger, Trigger
 
 T = TypeVar("T", HttpTrigger, CronTrigger, EventTrigger, QueueTrigger)
 

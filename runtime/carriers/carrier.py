@@ -5,12 +5,14 @@ A message reaches its actor with the `Claim` as its one argument: within the pro
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dramatiq import Actor, Broker, Message, MessageProxy
 
 from runtime.carriers.holdings import Holdings
+from runtime.ledger.keys import queue_of
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Claim, Verdict
 from runtime.ledger.wire import LedgerUnavailableError
@@ -66,6 +68,16 @@ class Carrier(Broker):
             by_queue.setdefault(verdict.claim.queue, []).append(verdict.claim)
         for queue, claims in by_queue.items():
             self.queues[queue].release(claims)
+
+    def withdraw(self, invocation_id: str) -> bool:
+        """Hand back what is to be cancelled and has not started, which ends it; False when nothing of it waits here."""
+        holdings = self.queues.get(queue_of(invocation_id) or "")
+        claim = holdings.waiting(invocation_id) if holdings is not None else None
+        if holdings is None or claim is None or not holdings.forget(claim):
+            return False
+        with contextlib.suppress(LedgerUnavailableError):  # its lease runs out instead
+            self.ledger.hand_back(claim.queue, [claim])
+        return True
 
     def stop_intake(self) -> int:
         """Fetch nothing more and hand back what has not started; return how many went back."""

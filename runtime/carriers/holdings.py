@@ -66,6 +66,11 @@ class Holdings:
             self._changed.notify()
             return True
 
+    def waiting(self, invocation_id: str) -> Claim | None:
+        """Return the claim of an invocation that has not started."""
+        with self._changed:
+            return self._waiting.get(invocation_id)
+
     def start(self, claim: Claim) -> bool:
         """Note that a claim starts to run; False when it was handed back or forgotten meanwhile."""
         with self._changed:

@@ -14,7 +14,7 @@ from runtime.ledger.keys import ORDERS_PATTERN
 class Orders:
     """Calls `cancel(id)` for every order to cancel, on a thread of its own.
 
-    An order that is missed (Redis was away) is found at the next renewal of the lease.
+    An order that is missed (Redis was away, or the claim was still on its way here) is found at the next renewal of the lease.
     """
 
     def __init__(self, url: str, cancel: Callable[[str], None]) -> None:
@@ -39,7 +39,7 @@ class Orders:
                     while not self._stopping.is_set():
                         message = subscription.get_message(timeout=1.0)
                         if message is not None:
-                            self._cancel(message["data"].decode())
-            except (redis.RedisError, OSError) as error:
+                            self._cancel(message["data"].decode(errors="replace"))
+            except Exception as error:  # noqa: BLE001  # nobody starts this thread again
                 self._log.warning("orders to cancel come late while Redis is away", reason=str(error))
                 self._stopping.wait(1.0)

@@ -149,16 +149,14 @@ class LeaseKeeper:
                         self._broker.ledger.hand_back(queue, stuck)
                     if not claims:
                         continue
-                    gone = self._broker.ledger.renew(queue, self._broker.consumer, claims)
+                    for claim, why in self._broker.ledger.renew(queue, self._broker.consumer, claims):
+                        has_not_started = self._broker.withdraw(claim.id) if why == "cancel" else holdings.forget(claim)
+                        if not has_not_started:
+                            self._let_go(claim, why)
                 except LedgerUnavailableError as error:
                     self._log.warning("leases are not renewed while Redis is away", queue=queue, reason=str(error))
-                    continue
                 except Exception:  # noqa: BLE001  # nobody starts this thread again, and without it every claim is lost
                     self._log.exception("leases could not be renewed", queue=queue)
-                    continue
-                for claim, why in gone:
-                    if why == "cancel" or not holdings.forget(claim):
-                        self._let_go(claim, why)
 
 
 class Promoter:
@@ -194,5 +192,7 @@ class Promoter:
                 recovers_at = time.monotonic() + 0.5 + self._ledger.lease_s
                 self._stopping.wait(0.5)
             except Exception:  # noqa: BLE001  # nobody starts this thread again, and what waits for its time would stay
+                if self._stopping.is_set():
+                    return  # the connection was closed under a wait, as it is at the end of every worker
                 self._log.exception("what is due could not be queued")
                 self._stopping.wait(0.5)

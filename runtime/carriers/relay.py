@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import redis
 import structlog
 
 from runtime.authoring.event import Event
@@ -30,8 +31,9 @@ from runtime.versions.subscriptions import occurrence
 BATCH = 100
 WAIT_S = 1.0
 
-#: Seconds after which an entry that another relay has read, and not removed, is taken over.
-TAKE_OVER_S = 10.0
+#: Seconds after which an entry that another relay has read, and not removed, is taken over; and between two looks for one.
+TAKE_OVER_S = 5.0
+LOOK_S = 1.0
 
 _JSON = msgspec.json.Encoder().encode
 
@@ -46,9 +48,12 @@ class Relay:
     """Serves the outbox of one queue (or of the events), on a thread of its own."""
 
     def __init__(self, url: str, queue: str, consumer: str, catalog: Callable[[], Catalog]) -> None:
+        """`catalog()` reads what is deployed now; it may raise what redis-py does."""
         self._outbox = Outbox(url, queue, consumer)
         self._queue = queue
-        self._catalog = catalog
+        self._read_catalog = catalog
+        #: what was deployed when the batch was read: whoever finished may be the first to know of a deploy
+        self._catalog = Catalog()
         self._log = structlog.get_logger("oncue.relay").bind(outbox=queue)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"relay-{queue}", daemon=True)
@@ -61,20 +66,27 @@ class Relay:
         self._stopping.set()
 
     def _run(self) -> None:
-        next_take_over = 0.0
+        next_look = 0.0
         # Read, and not delivered yet: after an outage it goes on with these, and does not wait for the takeover.
         waiting: deque[Entry] = deque()
+        may_have_unread = False
         while not self._stopping.is_set():
             try:
-                if not waiting and time.monotonic() >= next_take_over:
+                if not waiting and may_have_unread:
+                    waiting += self._outbox.own(count=BATCH)
+                    may_have_unread = bool(waiting)
+                if not waiting and time.monotonic() >= next_look:
                     waiting += self._outbox.take_over(idle_s=TAKE_OVER_S, count=BATCH)
-                    next_take_over = time.monotonic() + TAKE_OVER_S
+                    next_look = time.monotonic() + LOOK_S
                 if not waiting:
                     waiting += self._outbox.read(count=BATCH, wait_s=WAIT_S)
+                if waiting:
+                    self._catalog = self._read_catalog()
                 while waiting:
                     self._deliver(*waiting[0])
                     waiting.popleft()
-            except LedgerUnavailableError:
+            except (LedgerUnavailableError, redis.ConnectionError, redis.TimeoutError):
+                may_have_unread = True  # the reply of a read may be what was lost
                 self._stopping.wait(0.5)
             except Exception:  # noqa: BLE001  # an entry must not be lost because of a defect: takeover tries again
                 self._log.exception("an outbox entry could not be delivered")
@@ -85,9 +97,10 @@ class Relay:
     def _deliver(self, entry: str, fields: Fields) -> None:
         try:
             self._send(entry, fields)
-        except (UndeliverableError, msgspec.DecodeError) as error:
-            self._log.error("an outbox entry was parked", entry=entry, reason=str(error))
-            self._outbox.park(entry, fields, str(error))
+        except (UndeliverableError, LookupError, TypeError, ValueError) as error:  # what is no follow-up of ours
+            reason = str(error) if isinstance(error, UndeliverableError) else f"no follow-up: {type(error).__name__}: {error}"
+            self._log.error("an outbox entry was parked", entry=entry, reason=reason)
+            self._outbox.park(entry, fields, reason)
         else:
             self._outbox.remove([entry])
 
@@ -104,9 +117,9 @@ class Relay:
         source = f"/v1/invocations/{parent}"
         if follow_up["kind"] == "emit":
             event = Event(entry, source, follow_up["type"], datetime.now(UTC), follow_up["data"])
-            self._outbox.publish([occurrence(self._catalog(), event)])
+            self._outbox.publish([occurrence(self._catalog, event)])
             return
-        function = self._catalog().functions.get(follow_up["function"])
+        function = self._catalog.functions.get(follow_up["function"])
         if function is None:
             raise UndeliverableError(f"{parent} invoked {follow_up['function']!r}, which is not deployed")
         data = follow_up["data"]

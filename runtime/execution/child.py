@@ -11,15 +11,18 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import gc
-import json
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
+import time
+from _signal import getsignal  # type: ignore[import-not-found]  # untyped; `signal.getsignal` looks for a name first: 3 µs
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from fcntl import F_GETPIPE_SZ, fcntl
+from json import loads  # by name: the author's code may replace what `json` holds
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,9 +33,13 @@ from runtime.authoring.event import Event
 from runtime.authoring.handler import Handler, InputError
 from runtime.authoring.loading import load_folder
 from runtime.execution import frames, processes, results
+from runtime.execution.channel import Channel, LogFrames
 
 if TYPE_CHECKING:
     import asyncio
+
+#: seconds of CPU time beyond what a call may take that are allowed at once, so that the limit need not be moved for each call
+_CPU_AHEAD_S: Final = 20
 
 # CPython's own choice on Windows (PC/pyconfig: 2 MB); the 8 MB of Linux would count against the memory limit.
 _THREAD_STACK_BYTES: Final = 2 * 2**20
@@ -45,73 +52,19 @@ class _Cancelled(BaseException):
     """Raised inside the handler when the invocation is cancelled, so that `finally` blocks run."""
 
 
-class _Channel:
-    """The child's end of the socket; any thread may send."""
-
-    def __init__(self, link: socket.socket) -> None:
-        self._link, self._reader, self._lock = link, frames.FrameReader(), threading.Lock()
-        self._asking = threading.Lock()
-        os.register_at_fork(after_in_child=self._forked)
-
-    def _forked(self) -> None:
-        # What the author's code forks is not the child: it must neither speak for it nor hold the socket open.
-        self._link.close()
-        self._lock = threading.Lock()
-        self._asking = threading.Lock()
-
-    @property
-    def is_open(self) -> bool:
-        return self._link.fileno() >= 0
-
-    def receive(self) -> frames.Frame | None:
-        while (found := self._reader.read(self._link)) == []:
-            pass
-        return found[0] if found else None
-
-    def send(self, kind: int, meta: bytes = b"", body: bytes = b"", flags: int = 0) -> None:
-        if not self.is_open:
-            raise RuntimeError("only the process that runs the handler can use its Context; return values to it instead")
-        with self._lock:
-            self._link.sendall(frames.pack(kind, meta, body, flags))
-
-    def ask(self, kind: int, meta: bytes) -> frames.Frame:
-        """Send a question and wait for its answer; of several threads, one at a time."""
-        with self._asking:
-            self.send(kind, meta)
-            answer = self.receive()
-        if answer is None:
-            raise OnCueError("the worker is gone")
-        return answer
-
-
-class _LogFrames(logging.Handler):
-    """Sends each record up as a frame, with its level and logger."""
-
-    def __init__(self, channel: _Channel) -> None:
-        super().__init__()
-        self._channel = channel
-        self.setFormatter(logging.Formatter())
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = self.format(record)
-            if self._channel.is_open:
-                meta = {"level": record.levelname, "logger": record.name, "line": line}
-                self._channel.send(frames.LOG, frames.to_meta(meta))
-            else:
-                sys.stderr.write(line + "\n")
-        except Exception:  # noqa: BLE001  # as every logging handler does: a bad record must not end the handler's work
-            self.handleError(record)
-
-
 class _Child:
-    def __init__(self, channel: _Channel, folder: Path, state_dir: Path) -> None:
+    def __init__(self, channel: Channel, folder: Path, state_dir: Path) -> None:
         self._channel, self._folder, self._state_dir = channel, str(folder), state_dir
         self._handlers: dict[str, Handler] = {}
         self._runner: asyncio.Runner | None = None
         self._task: asyncio.Task[Any] | None = None
         self._is_running = False
+        #: tells one call from another: what a thread of an earlier call says is not the present one's
+        self._call = 0
         self._memory_bytes = 0
+        # The CPU time that the limit was set for, and until when it leaves that much, on the monotonic clock.
+        self._cpu_s, self._cpu_until = 0.0, 0.0
+        self._umask = 0
         self._known: set[int] = set()
         # Linux counts the CPU time of all threads together.
         self._cpus = os.cpu_count() or 1
@@ -123,6 +76,9 @@ class _Child:
 
             self._runner = asyncio.Runner()
         self._known = processes.descendants(os.getpid())
+        self._streams, self._pipes, self._place = (sys.stdout, sys.stderr), _pipes(), str(Path.cwd())
+        os.umask(umask := os.umask(0o077))
+        self._umask = umask
         # What is imported now lives as long as the child: spare every later collection the walk.
         gc.freeze()
 
@@ -133,6 +89,7 @@ class _Child:
         while (frame := self._channel.receive()) is not None:
             if frame.kind == frames.CALL:  # not the late answer to a handler that was cancelled meanwhile
                 self._answer(frame)
+                self._tidy()
 
     def _on_sigterm(self, _number: int, _frame: object) -> None:
         if not self._is_running:
@@ -166,9 +123,9 @@ class _Child:
                 flags = frames.SPENT
         finally:
             self._is_running = False
-        sys.stdout.flush()
-        sys.stderr.flush()
-        processes.flush_c_streams()
+        self._channel.await_answers()
+        if not self._write_out():
+            flags = frames.SPENT
         if not self._channel.is_open:
             os._exit(0)  # a fork that came back from the handler: only the child itself answers
         if left := processes.left_behind(self._known, _LEFTOVER_GRACE_S):
@@ -180,9 +137,32 @@ class _Child:
             meta = b'{"follow_ups":[%s]%s' % (b",".join(follow_ups), b"," + meta[1:] if meta else b"}")
         self._channel.send(kind, meta, body, flags)
 
+    def _write_out(self) -> bool:
+        """Write out what was printed; False when the next call could not print."""
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001, S110  # the author's code may have closed or replaced them
+            pass
+        processes.flush_c_streams()
+        try:
+            return not (self._streams[0].closed or self._streams[1].closed) and _pipes() == self._pipes
+        except OSError:
+            return False
+
+    def _tidy(self) -> None:
+        """Undo what the next call must not inherit."""
+        sys.stdout, sys.stderr = self._streams
+        signal.alarm(0)
+        os.umask(self._umask)
+        os.chdir(self._place)
+        if getsignal(signal.SIGTERM) != self._on_sigterm:
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
     def _run(self, frame: frames.Frame, follow_ups: list[bytes]) -> tuple[bytes, str, str | None]:
-        id, function, attempt, key, timeout_s, memory_bytes, trace, secrets, event_bytes = json.loads(frame.meta)
-        processes.limit_cpu(timeout_s * self._cpus + 10)
+        id, function, attempt, key, timeout_s, memory_bytes, trace, secrets, event_bytes = loads(frame.meta)
+        self._call = call = self._call + 1
+        self._limit_cpu(timeout_s * self._cpus + 10)
         if memory_bytes != self._memory_bytes:
             processes.limit_memory(memory_bytes)
             self._memory_bytes = memory_bytes
@@ -192,6 +172,8 @@ class _Child:
             raise _UnknownFunctionError(f"no function {function!r} is declared in {self._folder}; it declares {known}")
 
         def send(kind: str, payload: dict[str, Any]) -> None:
+            if self._call != call or not self._is_running:
+                raise OnCueError(f"ctx.{kind} was called after the handler had returned; call it before")
             if kind == "progress":
                 self._channel.send(frames.PROGRESS, frames.to_meta(payload))
             else:
@@ -207,9 +189,9 @@ class _Child:
             secrets=secrets,
             trace=trace,
             send=send,
-            artifact=self._artifact,
+            artifact=lambda invocation_id: self._artifact(invocation_id, call),
         )
-        event = Event.from_document(json.loads(frame.body[:event_bytes]))
+        event = Event.from_document(loads(frame.body[:event_bytes]))
         blob = frame.body[event_bytes:] if frame.flags & frames.HAS_BLOB else None
         arguments = handler.arguments(event, blob, context)
         if self._runner is not None and handler.is_async:
@@ -221,11 +203,16 @@ class _Child:
             raise results.ResultError(f"the result has {len(body):,} bytes; the most is {frames.MAX_RESULT_BYTES:,}")
         return body, media_type, filename
 
-    def _artifact(self, invocation_id: str) -> Artifact:
-        if not self._is_running:
-            raise OnCueError("ctx.artifact was called after the handler had returned; call it before")
-        answer = self._channel.ask(frames.FETCH, frames.to_meta({"id": invocation_id}))
-        told = json.loads(answer.meta)
+    def _limit_cpu(self, seconds: float) -> None:
+        now = time.monotonic()
+        if seconds != self._cpu_s or now > self._cpu_until:
+            processes.limit_cpu(seconds + _CPU_AHEAD_S)
+            self._cpu_s, self._cpu_until = seconds, now + _CPU_AHEAD_S / self._cpus
+
+    def _artifact(self, invocation_id: str, call: int) -> Artifact:
+        meta = frames.to_meta({"id": invocation_id})
+        answer = self._channel.ask(frames.FETCH, meta, lambda: self._is_running and self._call == call)
+        told = loads(answer.meta)
         if "error" in told:
             raise (MissingArtifactError if told["missing"] else OnCueError)(told["error"])
         return Artifact(answer.body, told["media_type"], told["filename"])
@@ -240,14 +227,19 @@ class _Child:
             self._task = None
 
 
+def _pipes() -> tuple[int, int]:
+    """Tell the sizes of the pipes that are stdout and stderr; OSError when something else, or nothing, is open there."""
+    return fcntl(1, F_GETPIPE_SZ), fcntl(2, F_GETPIPE_SZ)
+
+
 class _UnknownFunctionError(Exception):
     """The worker asks for a function that this folder does not declare."""
 
 
-def _capture_output(channel: _Channel) -> None:
+def _capture_output(channel: Channel) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # TextIOWrapper here
-    logging.root.addHandler(_LogFrames(channel))
+    logging.root.addHandler(LogFrames(channel))
     logging.root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     faulthandler.enable()
@@ -264,7 +256,7 @@ def main() -> None:
     threading.stack_size(_THREAD_STACK_BYTES)
     link = socket.socket(fileno=int(descriptor))
     link.set_inheritable(False)
-    channel = _Channel(link)
+    channel = Channel(link)
     _capture_output(channel)
     child = _Child(channel, Path(folder), Path(state_dir))
     _start(child, channel, name, folder)
@@ -274,7 +266,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _start(child: _Child, channel: _Channel, name: str, folder: str) -> None:
+def _start(child: _Child, channel: Channel, name: str, folder: str) -> None:
     try:
         child.start(name)
     except BaseException as error:  # noqa: BLE001  # SystemExit of the author's code included

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.authoring.exits import exit_words
 from runtime.execution import frames
-from runtime.execution.warm import Loss
+from runtime.execution.warm import GARBLED, Loss
 
 # Files of the child's own frames in a faulthandler stack: `  File "…/runtime/execution/child.py", line 181 in _run`.
 _CHILD_FILES = ('/runtime/execution/child.py"', '"<frozen runpy>"')
@@ -72,8 +73,15 @@ class Ending:
     duration_s: float = 0.0
 
 
-def answered(call: Call, answer: frames.Frame, duration_s: float) -> Ending:
-    """Read a child's own answer."""
+def answered(call: Call, answer: frames.Frame, duration_s: float) -> Ending | None:
+    """Read a child's own answer; None when it is garbled."""
+    try:
+        return _read(call, answer, duration_s)
+    except GARBLED:
+        return None
+
+
+def _read(call: Call, answer: frames.Frame, duration_s: float) -> Ending:
     told = json.loads(answer.meta) if answer.meta else {}
     if answer.kind == frames.RESULT:
         return Ending(
@@ -104,8 +112,14 @@ def lost(call: Call, loss: Loss, code: int, tail: bytes, duration_s: float) -> E
         failure = Failure("timeout", "ChildKilled", message, _author_frames(tail), child_died=True)
     elif loss is Loss.MEMORY or (loss is Loss.DEATH and any(words in tail for words in _OUT_OF_MEMORY)):
         failure = _out_of_memory(call, "ChildKilled", last_words(tail))
+    elif loss is Loss.GARBLED:
+        message = (
+            f"{call.function!r} garbled what its process says to the worker, which killed it; "
+            "close and write no descriptors but your own, and leave the modules of others as they are"
+        )
+        failure = Failure("crash", "ChildGarbled", message, last_words(tail), child_died=True)
     else:
-        message = f"{call.function!r} ended its own process: {exit_words(code)}; its other threads and calls are unharmed"
+        message = f"{call.function!r} ended its own process: {death_words(code)}; its other threads and calls are unharmed"
         failure = Failure("crash", "ChildCrashed", message, last_words(tail), child_died=True)
     return Ending(failure, duration_s=duration_s)
 
@@ -150,12 +164,10 @@ def _leftover(call: Call, left: list[str]) -> Failure:
     return Failure("leftover", "ProcessesLeftBehind", message, child_died=True)
 
 
-def exit_words(code: int) -> str:
-    """Name how a process ended: "killed by SIGSEGV", "exit code 3"."""
-    if code >= 0:
-        return f"exit code {code}"
+def death_words(code: int) -> str:
+    """Name how a child ended, and what may be behind it."""
     hint = " (perhaps by the kernel, out of memory)" if code == -signal.SIGKILL else ""
-    return f"killed by {signal.Signals(-code).name}{hint}"
+    return exit_words(code) + hint
 
 
 def last_words(tail: bytes) -> str | None:

@@ -15,7 +15,7 @@ import redis
 import structlog
 
 from runtime.authoring.manifest import FunctionManifest, Manifest
-from runtime.authoring.triggers import FunctionOptions
+from runtime.authoring.options import FunctionOptions
 from runtime.execution.endings import POOL_CLOSED
 from runtime.execution.pool import Call, Failure
 from runtime.execution.pools import Pools

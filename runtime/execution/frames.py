@@ -14,9 +14,9 @@ A frame is a ten-byte header, `meta` (JSON) and `body` (raw bytes, never encoded
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
+from json import dumps  # by name: the author's code may replace what `json` holds
 from typing import Any, Final, NamedTuple
 
 CALL: Final = 1
@@ -36,6 +36,9 @@ SPENT: Final = 2
 
 #: kind, flags, bytes of meta, bytes of body
 HEADER: Final = struct.Struct("<BBII")
+
+#: characters of a line of output that are kept
+MAX_LINE_CHARS: Final = 8 * 1024
 
 #: the largest result; a call may bring a body of as much, and its event besides
 MAX_RESULT_BYTES: Final = 2**30
@@ -59,7 +62,7 @@ class FrameError(Exception):
 
 def to_meta(value: dict[str, Any]) -> bytes:
     """Write meta; half characters (lone surrogates, from undecodable file names) become "?", for they are no Unicode."""
-    return json.dumps(value, ensure_ascii=False).encode(errors="replace")
+    return dumps(value, ensure_ascii=False).encode(errors="replace")
 
 
 def pack(kind: int, meta: bytes = b"", body: bytes = b"", flags: int = 0) -> bytes:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from runtime.execution.frames import MAX_LINE_CHARS
+
 #: bounds of one invocation's output; what is beyond is counted and dropped
 MAX_LINES: Final = 1000
 MAX_CHARS: Final = 256 * 1024
-MAX_LINE_CHARS: Final = 8 * 1024
 
 #: seconds that output may wait for company before it is handed on
 BATCH_S: Final = 0.05

@@ -9,6 +9,7 @@ Many worker threads call at once; each call blocks its thread and has a child to
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -28,6 +29,10 @@ __all__ = ["Call", "ChildPool", "Ending", "Failure"]
 
 # Seconds a child that is not needed any more has to run its exit handlers.
 _LEAVE_S = 2.0
+
+# Children that start at one time. An import keeps a core busy: of eight at once on two cores none is ready before all
+# nearly are, while the first of a few serves all who wait, when calls are short.
+_STARTS = max(2, os.cpu_count() or 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,16 +70,21 @@ class ChildPool:
         self._home = Home(folder=folder.resolve(), name=name, python=python, state_dir=state_dir.resolve(), read=read)
         self._secret = secret
         self._idle_s, self._max_calls, self._import_deadline_s = idle_s, max_calls, import_deadline_s
-        # Held for a few instructions, twice a call. `_changed` shares it, for `close` to wait on.
+        # Held for a few instructions, twice a call. `_changed` shares it: who waits for a child, or for all calls to
+        # end, waits on that.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle: list[WarmChild] = []
         self._runs: set[_Run] = set()
         self._size = 0
+        self._starting = 0
+        # How many starts have failed, and why the last one did: who was waiting then shares it.
+        self._failed_starts = 0
+        self._start_failure: Failure | None = None
         self._closed = False
         # One thread starts every child and outlives them all: PR_SET_PDEATHSIG fires when the *thread* that forked
-        # ends, so a child started by a worker thread would die with that thread (prctl(2)).
-        self._spawner = ThreadPoolExecutor(1, thread_name_prefix=f"children-of-{name}")
+        # ends, so a child started by a worker thread would die with that thread (prctl(2)). There is none without a child.
+        self._spawner: ThreadPoolExecutor | None = None
 
     @property
     def size(self) -> int:
@@ -110,14 +120,19 @@ class ChildPool:
                     output, deadline, call.memory_bytes
                 )
                 last_words = child.where() if answer is Loss.TIMEOUT else output.tail
+                ending = None
+                if isinstance(answer, frames.Frame):
+                    ending = endings.answered(call, answer, time.monotonic() - started)
+                    answer = answer if ending is not None else Loss.GARBLED
             finally:
                 code = self._give_back(run, child, answer)
             output.close()
             duration_s = time.monotonic() - started
             if run.cancelled:
                 return endings.cancelled(call, duration_s)
-            if isinstance(answer, frames.Frame):
-                return endings.answered(call, answer, duration_s)
+            if ending is not None:
+                return ending
+            assert isinstance(answer, Loss)
             if self._closed:
                 return Ending(endings.pool_closed(), duration_s=duration_s)
             if answer is not Loss.UNHEARD:
@@ -143,30 +158,57 @@ class ChildPool:
         return meta, call.event + call.blob, frames.HAS_BLOB
 
     def _lease(self, run: _Run) -> WarmChild | Failure:
+        """Take the child that was used last; when none is idle, start one, or wait for one of those that start or work.
+
+        Those who wait when a start fails fail with it: eight who each tried an import that hangs, two at a time, would keep
+        their threads four times as long.
+        """
         while True:
-            with self._lock:
-                if self._closed:
-                    return endings.pool_closed()
+            with self._changed:
                 self._runs.add(run)
-                child = self._idle.pop() if self._idle else None
-                run.child = child
-                if child is not None and run.cancelled:
-                    child.cancel()
+                seen = self._failed_starts
+                self._changed.wait_for(
+                    lambda: (
+                        self._idle or self._starting < _STARTS or self._closed or run.cancelled or self._failed_starts != seen  # noqa: B023  # asked within this round
+                    )
+                )
+                if self._closed or run.cancelled:
+                    return endings.pool_closed()
+                if not self._idle and self._failed_starts != seen and self._start_failure is not None:
+                    return self._start_failure
+                child = run.child = self._idle.pop() if self._idle else None
+                if child is None:
+                    self._starting += 1
             if child is None:
-                return self._start(run)
+                return self._start_counted(run)
             if child.settle():
                 return child
             self._bury(run, child)
+
+    def _start_counted(self, run: _Run) -> WarmChild | Failure:
+        started: WarmChild | Failure | None = None
+        try:
+            started = self._start(run)
+            return started
+        finally:
+            with self._changed:
+                self._starting -= 1
+                if isinstance(started, Failure) and not run.cancelled:
+                    self._failed_starts += 1
+                    self._start_failure = started
+                self._changed.notify_all()
 
     def _start(self, run: _Run) -> WarmChild | Failure:
         """Start a child and wait until its folder is imported."""
         with self._lock:
             self._size += 1
+            if self._spawner is None:
+                self._spawner = ThreadPoolExecutor(1, thread_name_prefix=f"children-of-{self._home.name}")
+            spawner = self._spawner
         try:
-            child = self._spawner.submit(WarmChild, self._home).result()
-        except (OSError, RuntimeError) as error:  # RuntimeError: the pool closed meanwhile, and its spawner with it
-            with self._lock:
-                self._size -= 1
+            child = spawner.submit(WarmChild, self._home).result()
+        except (OSError, RuntimeError) as error:  # RuntimeError: the system is out of threads
+            self._count_out()
             return endings.pool_closed() if self._closed else endings.not_started(str(error), type=type(error).__name__)
         with self._lock:
             run.child = child
@@ -184,7 +226,7 @@ class ChildPool:
             return endings.not_started(f"{told['type']}: {told['message']}", type=told["type"], traceback=told["traceback"])
         if self._closed:
             return endings.pool_closed()
-        reason = f"the import ended its process ({endings.exit_words(code)})"
+        reason = f"the import ended its process ({endings.death_words(code)})"
         if answer is Loss.TIMEOUT:
             reason = f"the import did not end within {self._import_deadline_s:g} s; move slow work into the handler"
         return endings.not_started(reason, traceback=endings.last_words(output.tail))
@@ -198,6 +240,7 @@ class ChildPool:
                 self._runs.discard(run)
                 child.idle_since = time.monotonic()
                 self._idle.append(child)
+                self._changed.notify_all()
                 return 0
         if fit:
             child.dismiss()
@@ -209,8 +252,15 @@ class ChildPool:
         try:
             return child.bury(grace_s)
         finally:
-            with self._lock:
-                self._size -= 1
+            self._count_out()
+
+    def _count_out(self) -> None:
+        """One child less; the thread that started them ends with the last."""
+        with self._lock:
+            self._size -= 1
+            if self._size == 0 and self._spawner is not None:
+                self._spawner.shutdown(wait=False)
+                self._spawner = None
 
     def warm(self) -> Failure | None:
         """Start one child now and import the folder; None when it is ready for the first call."""
@@ -244,6 +294,7 @@ class ChildPool:
                 run.cancelled = True
                 if run.child is not None:
                     run.child.cancel()
+            self._changed.notify_all()
         return bool(runs)
 
     def reap_idle(self) -> None:
@@ -260,6 +311,7 @@ class ChildPool:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
+            self._changed.notify_all()
         self._end(idle, grace_s)
         with self._changed:
             self._changed.wait_for(lambda: not self._runs, max(0.0, ends - time.monotonic()))
@@ -267,7 +319,6 @@ class ChildPool:
                 if run.child is not None:
                     run.child.kill()
             self._changed.wait_for(lambda: not self._runs, _LEAVE_S)
-        self._spawner.shutdown()
 
     def _end(self, children: list[WarmChild], grace_s: float) -> None:
         ends = time.monotonic() + grace_s

@@ -9,7 +9,7 @@ from runtime.execution.pool import ChildPool
 
 
 class Pools:
-    """Makes a version's pool on first need. A pool that nobody needs has no child, and costs one idle thread."""
+    """Makes a version's pool on first need. A pool that nobody needs has neither child nor thread."""
 
     def __init__(self, make: Callable[[str], ChildPool]) -> None:
         self._make = make

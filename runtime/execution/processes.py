@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from runtime.authoring.confining import KEPT_HELPERS
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -29,9 +31,6 @@ _PIDS = 2**22
 WHERE_SIGNAL: Final = signal.SIGRTMAX - 3
 
 _PAGE = resource.getpagesize()
-
-# Helpers that multiprocessing keeps on purpose, by a word of their command line.
-_KEPT_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 def die_with_parent(parent: int) -> None:
@@ -199,7 +198,7 @@ def left_behind(known: Iterable[int], grace_s: float) -> list[str]:
         except ChildProcessError:
             return []
         lines = [_command_line(pid) for pid in sorted(descendants(os.getpid()) - set(known))]
-        lines = [line for line in lines if line and not any(helper in line for helper in _KEPT_HELPERS)]
+        lines = [line for line in lines if line and not any(helper in line for helper in KEPT_HELPERS)]
         if not lines or time.monotonic() > ends:
             return lines
         time.sleep(0.005)

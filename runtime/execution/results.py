@@ -7,6 +7,7 @@ import errno
 import math
 import traceback
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,25 +104,48 @@ def _article(value: Any) -> str:
 def failure(error: BaseException, folder: str) -> dict[str, Any]:
     """Describe an exception of the author's code: {"kind", "type", "message", "traceback", "retry_after_s"}."""
     kind, text = "raised", _text(error)
-    retry_after_s: Any = getattr(error, "retry_after", None)
     if isinstance(error, Retry):
-        kind, retry_after_s = "retry", error.after_s
+        kind = "retry"
     elif isinstance(error, GiveUp):
         kind = "give_up"
     elif isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         kind = "memory"
     elif isinstance(error, SystemExit):
         text = f"the handler called sys.exit({error.code!r}); return a value or raise an error instead"
-    if isinstance(retry_after_s, bool) or not isinstance(retry_after_s, int | float) or not 0 <= retry_after_s < math.inf:
-        retry_after_s = None
     place = _place(error, folder)
     return {
         "kind": kind,
         "type": type(error).__name__,
         "message": f"{text[:MAX_MESSAGE_CHARS]} ({place})" if place else text[:MAX_MESSAGE_CHARS],
         "traceback": format_traceback(error),
-        "retry_after_s": retry_after_s,
+        "retry_after_s": _retry_after_s(error),
     }
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    """What an error says of when to try again: its own `retry_after`, or the header Retry-After of the HTTP answer it brings.
+
+    httpx and requests keep that answer in `response`, urllib.error.HTTPError is one; the header is seconds or a date
+    (RFC 9110, 10.2.3).
+    """
+    try:
+        value: Any = error.after_s if isinstance(error, Retry) else getattr(error, "retry_after", None)
+        if value is None:
+            answer: Any = getattr(error, "response", error)
+            value = answer.headers.get("Retry-After")
+        if isinstance(value, str):
+            value = float(value) if value.strip().isdigit() else max(_seconds_until(value), 0.0)
+        if not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value < math.inf:
+            return float(value)
+    except Exception:  # noqa: BLE001  # an author's attributes may be, and raise, anything
+        return None
+    return None
+
+
+def _seconds_until(date: str) -> float:
+    from email.utils import parsedate_to_datetime  # only an error that names a date needs it
+
+    return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
 
 
 def _text(error: BaseException) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from runtime.authoring.manifest import FunctionManifest
-from runtime.authoring.triggers import FunctionOptions
+from runtime.authoring.options import FunctionOptions
 from runtime.execution.partial import part_failed
 from runtime.execution.pool import Ending, Failure
 from runtime.ledger.batches import BATCH_EVENT
 from runtime.ledger.ledger import MAX_DEATHS
 from runtime.ledger.records import Claim, ResultInfo, Verdict
-from runtime.ledger.store import INLINE_BYTES, ResultStore
+from runtime.ledger.store import INLINE_BYTES, MAX_RESULT_TTL_S, ResultStore
 
 _JSON = msgspec.json.Encoder().encode
 
@@ -31,6 +31,9 @@ MAX_RETRY_AFTER_S = 7 * 86400.0
 
 #: A succeeded or cancelled record is kept at least this long, so that its id can still be asked for.
 RECORD_TTL_S = 86400.0
+
+#: A record outlives its result in the object store by so much: it tells the sweeper that the result's time is over.
+SWEPT_WITHIN_S = 3 * 3600.0
 
 
 def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list[bytes], store: ResultStore) -> Verdict:
@@ -49,6 +52,8 @@ def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list
     if part is not None:
         again = {"kind": "invoke", "function": claim.function, "type": BATCH_EVENT, "data": part.data}
         follow_ups.append({**again, "delay_s": back_off(options, 1)})
+    # What answers for equal arguments must be there for as long as it does.
+    result_ttl_s = min(max(options.result_ttl_s, options.cache_s or 0.0), MAX_RESULT_TTL_S)
     info = ResultInfo(
         media_type=ending.media_type,
         size=len(ending.body),
@@ -64,8 +69,8 @@ def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list
         attempt=_JSON({"outcome": "succeeded", "duration_ms": round(ending.duration_s * 1000, 3)}),
         result=_JSON(info),
         body=ending.body if info.place == "redis" else b"",
-        result_ttl_s=options.result_ttl_s,
-        record_ttl_s=max(RECORD_TTL_S, options.result_ttl_s),
+        result_ttl_s=result_ttl_s,
+        record_ttl_s=max(RECORD_TTL_S, result_ttl_s + (SWEPT_WITHIN_S if info.place == "store" else 0.0)),
         output=output,
         follow_ups=[_JSON(follow_up) for follow_up in follow_ups],
     )

@@ -43,6 +43,10 @@ _PIPE_BYTES = 64 * 1024
 _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
+#: What reading a child's words raises when they are none of a child's.
+GARBLED = (frames.FrameError, ValueError, LookupError, TypeError)
+
+
 class Loss(Enum):
     """Why a call got no answer."""
 
@@ -52,6 +56,8 @@ class Loss(Enum):
     CANCELLED = "cancelled"
     #: it was dead before it could read the call
     UNHEARD = "unheard"
+    #: what it said is not what children say: the author's code wrote to the socket, or replaced what writes to it
+    GARBLED = "garbled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class WarmChild:
                 break
             try:
                 _, alive = self._take(events, nothing)
-            except frames.FrameError:
+            except GARBLED:
                 return False
             if not alive:
                 return False
@@ -175,8 +181,8 @@ class WarmChild:
             if events:
                 try:
                     answer, alive = self._take(events, output)
-                except frames.FrameError:
-                    return Loss.DEATH
+                except GARBLED:
+                    return Loss.GARBLED
                 if answer is not None:
                     return answer
                 if not alive:
@@ -233,8 +239,10 @@ class WarmChild:
                     output.progress(frame.meta)
                 elif frame.kind == frames.FETCH:
                     self.send(frames.FETCHED, *fetched(frame.meta, self._home.read), 0, self._deadline)
-                else:
+                elif answer is None:
                     answer = frame
+                else:
+                    raise frames.FrameError("a call was answered twice")
             if not to_the_end:
                 return answer
 
@@ -249,6 +257,8 @@ class WarmChild:
 
     def cancel(self) -> None:
         """Ask the handler to end: SIGTERM now; `listen` gives up after `CANCEL_GRACE_S`. The caller holds a call open."""
+        if self.cancelled_at is not None:
+            return  # each renewal of the lease says so again: that must neither cut the clean-up short nor put off its end
         self.cancelled_at = time.monotonic()
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)

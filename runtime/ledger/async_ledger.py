@@ -17,13 +17,14 @@ from runtime.ledger.reads import Reads
 from runtime.ledger.records import FINAL, Invocation, read_record
 from runtime.ledger.store import ResultStore
 
-#: How far one page of a filtered list may look through an index.
+#: How far one page of a list may look through an index, and how far at a time once it has met expired records.
 SCAN_LIMIT = 5_000
+_STEP = 500
 
 #: What readers ask of a record: all but the input, which may be large, and what only workers need.
 _FIELDS = (
     *("function", "version", "status", "attempt", "accepted_ms", "due_ms", "started_ms", "ended_ms", "key", "lost", "deaths"),
-    *("error", "result", "result_until_ms", "progress", "replay_of", "replayed_as"),
+    *("error", "result", "result_until_ms", "progress", "replay_of", "replayed_as", "callback", "callbacks", "called_back"),
 )
 #: Attempts that come with the first look at a record; few have more.
 _FIRST_ATTEMPTS = 4
@@ -133,14 +134,29 @@ class AsyncLedger:
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page:
-        """Return invocations of all queues, newest first. A page under a filter may be short, and still have a next.
+        """Return invocations of all queues, newest first.
+
+        A page ends after `SCAN_LIMIT` entries of the index, few though it may have found: under a filter, or where records
+        have expired. It may be short then, and still have a next.
 
         Raises:
             ValueError: the cursor is none of ours.
         """
+        found: list[Invocation] = []
+        count, left = (SCAN_LIMIT if status else limit + 1), SCAN_LIMIT
+        while True:
+            part = await self._part(function, status, since_ms, cursor, limit - len(found), count)
+            found += part.invocations
+            cursor, left, count = part.next, left - count, _STEP
+            if cursor is None or len(found) == limit or left <= 0:
+                return Page(found, cursor)
+
+    async def _part(
+        self, function: str | None, status: str | None, since_ms: int, cursor: str | None, limit: int, looked: int
+    ) -> Page:
+        """Return what is found among the next `looked` entries of the index."""
         position = read_cursor(cursor) if cursor else None
         candidates: list[tuple[int, str, str]] = []
-        looked = SCAN_LIMIT if status else limit + 1
         for queue in await self.queues():
             key = QueueKeys(queue).index(function)
             highest, members = "+inf", []

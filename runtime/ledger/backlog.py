@@ -76,7 +76,7 @@ class Backlog:
         for queue in self._queues():
             keys = QueueKeys(queue)
             seen: set[str] = set()
-            for ids in (self._set(keys.due), self._stream(keys.stream), self._set(keys.index())):
+            for ids in (self._set(keys.due), self._stream(keys.stream), self._set(keys.leases), self._set(keys.index())):
                 for found in self._open(queue, ids):
                     if found.function in wanted and found.id not in seen and found.status != "running":
                         seen.add(found.id)

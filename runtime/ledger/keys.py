@@ -21,6 +21,7 @@ oncue:{media}:news           channel  ids of watched invocations that changed
 oncue:{media}:orders         channel  ids of running invocations to cancel
 oncue:sources                hash     how queue sources are doing (triggers/queues/status.py)
 oncue:queues                 set      names of the queues in use
+oncue:swept                  string   a worker has tidied up within the hour (sweeper.py)
 oncue:{media}:callbacks      zset     id by due ms: whose end is still to be told to a callback URL
 oncue:{edge}:rate:<digest>   string   when a caller's bucket of requests is full again (take.lua)
 oncue:{edge}:audit           stream   entries {entry}: lines of who asked for what, and how it ended; capped
@@ -40,6 +41,9 @@ from dataclasses import dataclass
 
 #: The set of queue names in use; readers of all queues start here.
 QUEUES = "oncue:queues"
+
+#: Set while no worker needs to tidy up.
+SWEPT = "oncue:swept"
 
 #: Folders by name -> what is deployed of them; a version's manifest; the channel that tells of changes.
 FOLDERS = "oncue:folders"
@@ -115,6 +119,19 @@ def queue_of(invocation_id: str) -> str | None:
     """Return the queue that an id names, or None when the text is no invocation id."""
     match = _ID.fullmatch(invocation_id)
     return match[1] if match else None
+
+
+def given_ms(invocation_id: str) -> int | None:
+    """Return when an id was given out, ms since 1970, or None when the text is no invocation id."""
+    if queue_of(invocation_id) is None:
+        return None
+    moment = 0
+    for character in invocation_id[-26:-16]:
+        digit = _CROCKFORD.find(character)
+        if digit < 0:
+            return None
+        moment = moment << 5 | digit
+    return moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import redis
 
-from runtime.ledger.keys import GROUP, QUEUES, QueueKeys
+from runtime.ledger.keys import GROUP, QUEUES, RELAY_GROUP, QueueKeys
 from runtime.ledger.records import Claim, Verdict
-from runtime.ledger.wire import Command, Wire, raise_errors
+from runtime.ledger.wire import Bell, Command, Wire, raise_errors
 
 #: Seconds a claim holds without renewal.
 LEASE_S = 5.0
@@ -149,7 +149,7 @@ class Ledger:
         return [reply.decode() for reply in replies]
 
     def hand_back(self, queue: str, claims: Sequence[Claim]) -> int:
-        """Put claims that have not started back into the queue, without burning an attempt; return how many."""
+        """Put claims that have not started, or were cut short, back into the queue without burning an attempt; return how many."""
         arguments: list[Any] = []
         for claim in claims:
             arguments += (claim.id, claim.fence, claim.entry)
@@ -173,8 +173,11 @@ class Ledger:
 
     def await_wake(self, queue: str, timeout_s: float) -> None:
         """Return when the waiting set has a new earliest member, or after `timeout_s` seconds."""
-        (reply,) = self._wire.send(("BLPOP", QueueKeys(queue).wake, max(0.001, timeout_s)))
-        raise_errors([reply])
+        bells: dict[str, Bell] = self._local.__dict__.setdefault("bells", {})
+        if queue not in bells:
+            bells[queue] = Bell(self.url, QueueKeys(queue).wake)
+            self._wires.append(bells[queue])
+        bells[queue].wait(max(0.0, timeout_s))
 
     def unsent(self, queue: str, consumer: str, *, count: int) -> list[Delivery]:
         """Take over entries that a publisher has read, and not removed within a lease."""
@@ -209,10 +212,10 @@ class Ledger:
 
     def forget_dead_consumers(self, queue: str, *, idle_s: float = 3600.0) -> None:
         """Remove consumers that hold nothing and have been silent for long: processes that were killed."""
-        (consumers,) = self._wire.send(("XINFO", "CONSUMERS", QueueKeys(queue).stream, GROUP))
-        if isinstance(consumers, redis.ResponseError):
-            return
-        for facts in consumers:
-            fact = dict(zip(facts[::2], facts[1::2], strict=True))
-            if fact[b"pending"] == 0 and fact[b"idle"] > idle_s * 1000:
-                self.forget_consumer(queue, fact[b"name"].decode())
+        keys = QueueKeys(queue)
+        for stream, group in ((keys.stream, GROUP), (keys.outbox, RELAY_GROUP)):
+            (consumers,) = self._wire.send(("XINFO", "CONSUMERS", stream, group))
+            for facts in () if isinstance(consumers, redis.ResponseError) else consumers:
+                fact = dict(zip(facts[::2], facts[1::2], strict=True))
+                if fact[b"pending"] == 0 and fact[b"idle"] > idle_s * 1000:
+                    self._wire.send(("XGROUP", "DELCONSUMER", stream, group, fact[b"name"]))

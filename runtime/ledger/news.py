@@ -59,7 +59,7 @@ class News:
                     pause_s = 0.05
                     async for message in subscription.listen():
                         if message["type"] == "pmessage":
-                            for bell in self._bells.get(message["data"].decode(), ()):
+                            for bell in self._bells.get(message["data"].decode(errors="replace"), ()):
                                 bell.set()
                         elif message["type"] == "psubscribe":
                             self._ring_all()

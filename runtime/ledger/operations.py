@@ -13,9 +13,6 @@ from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.keys import QueueKeys, new_id, queue_of
 from runtime.ledger.records import Acceptance, Accepted, Invocation
 
-#: A cancelled record is kept this long, seconds.
-CANCELLED_TTL_S = 86400.0
-
 #: Seconds in which replaying the same invocation again answers with the same replay (a double click).
 REPLAY_ONCE_S = 60.0
 
@@ -73,8 +70,7 @@ class Operations:
         queue = queue_of(invocation_id)
         if queue is None:
             return None
-        arguments = (invocation_id, int(CANCELLED_TTL_S * 1000))
-        status: bytes | None = await self._ledger.reads.run("cancel", QueueKeys(queue).base, *arguments)
+        status: bytes | None = await self._ledger.reads.run("cancel", QueueKeys(queue).base, invocation_id)
         return status.decode() if status else None
 
     async def replay(self, record: Invocation, *, delay_s: float = 0.0) -> Accepted:

@@ -42,6 +42,15 @@ class Outbox:
         raise_errors([reply])
         return _entries(reply[0][1]) if reply else []
 
+    def own(self, *, count: int) -> list[Entry]:
+        """Return entries that this relay itself has read, and not removed."""
+        command = ("XREADGROUP", "GROUP", RELAY_GROUP, self._consumer, "COUNT", count, "STREAMS", self._keys.outbox, "0")
+        (reply,) = self._wire.send(command)
+        if isinstance(reply, redis.ResponseError) and "NOGROUP" in str(reply):
+            return []
+        raise_errors([reply])
+        return _entries(reply[0][1]) if reply else []
+
     def take_over(self, *, idle_s: float, count: int) -> list[Entry]:
         """Take over entries that a relay read `idle_s` seconds ago and has not removed."""
         command = ("XAUTOCLAIM", self._keys.outbox, RELAY_GROUP, self._consumer, int(idle_s * 1000), "0", "COUNT", count)

@@ -4,6 +4,7 @@ The record of an invocation is a hash with these fields; `attempt`, `fence`, `lo
 
     function, version, event (JSON), blob (raw body), key (idempotency key), trace (JSON), caller, replay_of
     callback   the URL to tell of the end           callbacks  tries to tell it
+    called_back   JSON of the last of them: {state: "waiting" | "told" | "gone" | "given_up", at_ms, answer, reason}
     then       JSON of a follow-up that leaves when it succeeds: {kind: "then", function, data}
     status, accepted_ms, due_ms, started_ms, ended_ms
     attempt    how many tries have begun            fence    the token that `finish` must show
@@ -193,6 +194,10 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     replayed_as: str | None
     #: what is kept of each attempt, in order
     attempts: list[dict[str, Any]]
+    #: the URL to tell of the end, the tries to tell it, and what came of the last one
+    callback: str | None = None
+    callbacks: int = 0
+    called_back: dict[str, Any] | None = None
 
     @property
     def is_final(self) -> bool:
@@ -244,5 +249,8 @@ def read_record(invocation_id: str, queue: str, fields: dict[bytes, bytes]) -> I
         progress=document(b"progress"),
         replay_of=text(b"replay_of") if b"replay_of" in fields else None,
         replayed_as=text(b"replayed_as") if b"replayed_as" in fields else None,
+        callback=text(b"callback") if b"callback" in fields else None,
+        callbacks=number(b"callbacks") or 0,
+        called_back=document(b"called_back"),
         attempts=[{"attempt": n, **document} for n, document in kept if document is not None],
     )

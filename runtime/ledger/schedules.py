@@ -48,6 +48,8 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     id: str
     key: str
     event: str
+    #: from 0 to 99: below the share of a candidate, that version runs it
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ class Policy:
     catch_up: Literal["skip", "latest", "all"]
     max_catch_up: int
     overlap: Literal["allow", "skip", "queue"]
+    #: the version that gets a share of the slots, and its share in percent
+    candidate: str = ""
+    percent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ class ScheduleLedger:
         settings = (
             *(policy.function, policy.version, policy.catch_up, policy.max_catch_up, policy.overlap),
             *(int(GRACE_S * 1000), INDEX_ENTRIES, INDEX_TTL_S * 1000),
-            *(MISSED_LISTED, FIRES_LISTED, MOST_WAITING, STATE_TTL_S * 1000),
+            *(MISSED_LISTED, FIRES_LISTED, MOST_WAITING, STATE_TTL_S * 1000, policy.candidate, policy.percent),
         )
         packed = [_PACK((row,) if isinstance(row, int) else row) for row in rows]
         mark, now, paused, waiting, last, accepted, missed = await self._reads.run(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 #: Results up to this many bytes live in Redis.
 INLINE_BYTES = 2**20
+
+#: No result is kept for longer, seconds (the bound of `result_ttl`).
+MAX_RESULT_TTL_S = 30 * 86400.0
+
+_PREFIX: Final = "results/"
 
 
 class ObjectStore:
@@ -59,15 +66,10 @@ class ObjectStore:
             except FileNotFoundError:
                 continue
 
-    def delete_older_than(self, prefix: str, age_s: float) -> int:
-        """Delete the objects below `prefix` that are older than `age_s` seconds; return how many."""
-        import datetime  # only the sweeper needs it
-
-        limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age_s)
-        old = [item["path"] for batch in self._store.list(prefix) for item in batch if item["last_modified"] < limit]
-        if old:
-            self._store.delete(old)
-        return len(old)
+    def list(self, prefix: str) -> Iterator[list[tuple[str, datetime]]]:
+        """Yield the paths below `prefix`, some at a time, each with the moment it was written, aware."""
+        for batch in self._store.list(prefix):
+            yield [(item["path"], item["last_modified"]) for item in batch]
 
 
 class ResultStore:
@@ -88,10 +90,16 @@ class ResultStore:
         """Return a result's bytes, or None when they are gone."""
         return await self._objects.get_async(_path(invocation_id))
 
-    def delete_older_than(self, age_s: float) -> int:
-        """Delete results older than `age_s` seconds; return how many."""
-        return self._objects.delete_older_than("results/", age_s)
+    def ages(self) -> Iterator[dict[str, float]]:
+        """Yield how many seconds ago results were written, by invocation id, some at a time."""
+        now = datetime.now(UTC)
+        for batch in self._objects.list(_PREFIX):
+            yield {path.removeprefix(_PREFIX): (now - written).total_seconds() for path, written in batch}
+
+    def delete(self, invocation_ids: list[str]) -> None:
+        """Delete results; those that are not there are passed by."""
+        self._objects.delete([_path(each) for each in invocation_ids])
 
 
 def _path(invocation_id: str) -> str:
-    return f"results/{invocation_id}"
+    return f"{_PREFIX}{invocation_id}"

@@ -7,6 +7,7 @@ connection is an error at once, and who sent the command decides what to repeat.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,9 @@ from runtime.ledger.scripts import script
 #: Seconds a reply may take before the connection counts as dead.
 REPLY_TIMEOUT_S = 10.0
 
+#: Seconds for which Redis holds the command of a `Bell`.
+BELL_S = 5
+
 Command = Sequence[str | bytes | int | float]
 
 #: What a lost connection raises; RuntimeError is uvloop's, for a write to a connection that was reset a moment ago.
@@ -33,8 +37,8 @@ class LedgerUnavailableError(OnCueError):
     """Redis cannot be reached, or refuses to write (out of memory, read-only, loading). Safe to try again."""
 
 
-#: Error codes with which Redis says "not now" to any write.
-_NOT_NOW = ("OOM", "READONLY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
+#: Error codes with which Redis says "not now" to any write; UNBLOCKED ends a blocking command when it becomes a replica.
+_NOT_NOW = ("OOM", "READONLY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "UNBLOCKED")
 
 
 def unavailable(error: Exception) -> LedgerUnavailableError | None:
@@ -79,11 +83,12 @@ class Wire:
         """
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = self._pool.make_connection()
-                    self._connection.connect()
+                self._connect()
                 self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-                return [self._read() for _ in commands]
+                replies = [self._read() for _ in commands]
+                if has_moved(replies):
+                    self._drop()
+                return replies
             except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
                 self._drop()
                 raise LedgerUnavailableError(f"Redis is away: {error}") from error
@@ -109,6 +114,11 @@ class Wire:
         """Close the connection; a reader blocked on it wakes with an error."""
         self._drop()
 
+    def _connect(self) -> None:
+        if self._connection is None:
+            self._connection = self._pool.make_connection()
+            self._connection.connect()
+
     def _read(self) -> Any:
         try:
             return self._connection.read_response()
@@ -119,6 +129,57 @@ class Wire:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+
+
+class Bell(Wire):
+    """Waits for an element of a list, for as long as it is told to and hardly a millisecond longer.
+
+    Redis ends a blocking command up to 100 ms after its timeout: it looks ten times a second (`hz`, redis.conf). So the command
+    has a timeout of its own, and stays on its way when a wait is over.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        super().__init__(url)
+        self._key = key
+        #: when the command that is on its way must have been answered, monotonic seconds; 0: none is
+        self._answer_by = 0.0
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when the list had an element, which is taken out, or after `timeout_s` seconds.
+
+        Raises:
+            LedgerUnavailableError: Redis is away, or refuses to write.
+        """
+        reply = None
+        with self._lock:
+            try:
+                self._connect()
+                if not self._answer_by:
+                    self._connection.send_packed_command(
+                        self._connection.pack_command("BLPOP", self._key, BELL_S), check_health=False
+                    )
+                    self._answer_by = time.monotonic() + BELL_S + REPLY_TIMEOUT_S
+                if self._connection.can_read(timeout_s):
+                    reply = self._read()
+                    self._answer_by = 0.0
+                    if has_moved([reply]):
+                        self._drop()
+            except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+                self._drop()
+                raise LedgerUnavailableError(f"Redis is away: {error}") from error
+            if 0 < self._answer_by < time.monotonic():
+                self._drop()
+                raise LedgerUnavailableError("Redis is away: it has not answered a blocking command")
+        raise_errors([reply])
+
+    def _drop(self) -> None:
+        super()._drop()
+        self._answer_by = 0.0
+
+
+def has_moved(replies: list[Any]) -> bool:
+    """Tell whether the server has become a replica: after a failover the same address may lead to its successor."""
+    return any(isinstance(reply, redis.ReadOnlyError) for reply in replies)
 
 
 def raise_errors(replies: list[Any]) -> list[Any]:
@@ -147,7 +208,10 @@ class AsyncWire:
                 self._connection = connection
             connection = self._connection
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [await self._read() for _ in commands]
+            replies = [await self._read() for _ in commands]
+            if has_moved(replies):
+                await self.close()
+            return replies
         except BaseException as error:
             # A cancelled read leaves replies on the wire: the connection cannot be used again.
             await self.close()

@@ -58,10 +58,11 @@ class Function:
 
         `key` is the idempotency key, or the event's id. A key that the candidate has keeps it when its share grows.
         """
-        if self.candidate is None:
-            return self.version
-        place = int.from_bytes(hashlib.sha256(f"{self.folder}\0{key}".encode()).digest()[:4]) % 100
-        return self.candidate if place < self.percent else self.version
+        return self.candidate if self.candidate and self.place_of(key) < self.percent else self.version
+
+    def place_of(self, key: str) -> int:
+        """Return where a key stands in the folder's row of a hundred: the candidate has the places below its share."""
+        return int.from_bytes(hashlib.sha256(f"{self.folder}\0{key}".encode()).digest()[:4]) % 100
 
 
 @dataclass(frozen=True)

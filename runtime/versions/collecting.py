@@ -6,7 +6,8 @@ import time
 from collections import Counter
 
 from runtime.ledger.backlog import Backlog
-from runtime.versions.registry import Registry, live_versions
+from runtime.versions.pointers import live_versions
+from runtime.versions.registry import Registry
 from runtime.versions.store import VersionStore
 
 #: Versions of a folder that are always kept.

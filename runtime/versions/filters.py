@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.authoring.triggers import When
+from runtime.authoring.declared import When
 
 _ABSENT = object()
 

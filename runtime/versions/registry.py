@@ -1,6 +1,6 @@
 """The registry in Redis: which version each folder serves, every version's manifest, and what is quarantined.
 
-oncue:folders            hash   folder -> JSON {version, deployed_ms, who, …} | field "!<folder>" -> JSON problem
+oncue:folders            hash   what each folder serves, and what is wrong with it (pointers.py)
 oncue:version:<version>  string the manifest's JSON
 oncue:versions:<folder>  zset   version by the time it was last live, ms
 oncue:history:<folder>   list   what was done to the folder (history.py)
@@ -12,33 +12,23 @@ oncue:warmed:<version>   list     one element for each worker that is ready
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import redis
-import redis.asyncio
-import structlog
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import WatchError
 
 from runtime.authoring.manifest import Manifest, Problem
 from runtime.ledger.keys import ANNOUNCED, DEPLOYED, FOLDERS, history_key, version_key, versions_key, warmed_key
-from runtime.ledger.wire import LOST, client
-from runtime.versions.catalog import Candidate, Catalog, Deployed
+from runtime.ledger.wire import client
+from runtime.versions.catalog import Catalog, Deployed
 from runtime.versions.history import MAX_ENTRIES, Action, Entry, Origin, decode, encode
-
-#: Seconds between two looks at the registry when no notification came.
-POLL_S = 2.0
+from runtime.versions.pointers import live_versions, problem_field, read_catalog, write_pointer
 
 #: Seconds that what workers said of a version is kept.
 WARMED_TTL_S = 60
-
-_PROBLEM = "!"
 
 
 class Registry:
@@ -54,7 +44,7 @@ class Registry:
 
     def catalog(self) -> Catalog:
         """Return what is deployed now."""
-        return _catalog(_text(self._redis.hgetall(FOLDERS)), self.manifest)
+        return read_catalog(_text(self._redis.hgetall(FOLDERS)), self.manifest)
 
     def manifest(self, version: str) -> Manifest:
         """Return a version's manifest.
@@ -123,8 +113,8 @@ class Registry:
                 live[deployed.candidate.version] = now_ms
                 document = deployed.candidate.manifest.model_dump_json(by_alias=True)
                 pipeline.set(version_key(deployed.candidate.version), document)
-            pipeline.hset(FOLDERS, deployed.folder, _pointer(deployed))
-            pipeline.hdel(FOLDERS, _PROBLEM + deployed.folder)
+            pipeline.hset(FOLDERS, deployed.folder, write_pointer(deployed))
+            pipeline.hdel(FOLDERS, problem_field(deployed.folder))
             pipeline.zadd(versions_key(deployed.folder), live)
             self._note(pipeline, deployed.folder, _entry(deployed, action, by))
             pipeline.publish(DEPLOYED, deployed.folder)
@@ -134,7 +124,7 @@ class Registry:
     def quarantine(self, problem: Problem) -> None:
         """Record why a folder cannot be deployed as it is; what it served before goes on."""
         with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hset(FOLDERS, _PROBLEM + problem.folder, problem.model_dump_json())
+            pipeline.hset(FOLDERS, problem_field(problem.folder), problem.model_dump_json())
             pipeline.publish(DEPLOYED, problem.folder)
             pipeline.execute()
 
@@ -144,7 +134,7 @@ class Registry:
         def write(pipeline: Any, catalog: Catalog) -> None:
             before = catalog.folders.get(folder)
             pipeline.multi()
-            pipeline.hdel(FOLDERS, folder, _PROBLEM + folder)
+            pipeline.hdel(FOLDERS, folder, problem_field(folder))
             if before is not None:
                 pipeline.zadd(versions_key(folder), {before.version: _now_ms()})
                 self._note(pipeline, folder, Entry("undeploy", before.version, _now_ms(), who))
@@ -200,101 +190,15 @@ class Registry:
             with self._redis.pipeline(transaction=True) as pipeline:
                 try:
                     pipeline.watch(FOLDERS)  # type: ignore[no-untyped-call]  # redis-py has no types for it
-                    write(pipeline, _catalog(_text(pipeline.hgetall(FOLDERS)), self.manifest))
+                    write(pipeline, read_catalog(_text(pipeline.hgetall(FOLDERS)), self.manifest))
                     pipeline.execute()
                     return
                 except WatchError:
                     continue
 
 
-def live_versions(deployed: Deployed) -> list[str]:
-    """Return the versions that take new invocations of a folder: what it serves, and its candidate."""
-    return [deployed.version, *([deployed.candidate.version] if deployed.candidate else [])]
-
-
-class CatalogFollower:
-    """Keeps a process's catalog current: by notification, and by polling as a fallback. For the event loop."""
-
-    def __init__(self, url: str, changed: Callable[[Catalog], None] = lambda _: None) -> None:
-        self._registry = Registry(url)
-        self._listener = redis.asyncio.Redis.from_url(url, socket_timeout=None, health_check_interval=15, protocol=2)
-        self._changed = changed
-        self._task: asyncio.Task[None] | None = None
-        self._told = False
-        self.catalog = Catalog()
-
-    async def start(self) -> None:
-        """Read the catalog once (unless Redis is away), then follow it."""
-        with contextlib.suppress(RedisError, OSError):
-            await self._refresh()
-        self._task = asyncio.create_task(self._follow())
-
-    async def close(self) -> None:
-        """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await self._listener.aclose()
-        self._registry.close()
-
-    async def _refresh(self) -> None:
-        catalog = await asyncio.to_thread(self._registry.catalog)
-        if catalog != self.catalog or not self._told:
-            self._told = True
-            self.catalog = catalog
-            self._changed(catalog)
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with self._listener.pubsub() as subscription:
-                    await subscription.subscribe(DEPLOYED)
-                    while True:
-                        await self._refresh()
-                        await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
-            except (RedisError, *LOST):
-                await asyncio.sleep(1.0)
-            except Exception:  # noqa: BLE001  # nobody starts this task again: the next change must be followed all the same
-                structlog.get_logger("oncue.registry").exception("a change of what is deployed could not be followed")
-                await asyncio.sleep(1.0)
-
-
 def _text(reply: Any) -> dict[str, str]:
     return dict(reply)
-
-
-def _catalog(pointers: dict[str, str], manifest: Callable[[str], Manifest]) -> Catalog:
-    folders: dict[str, Deployed] = {}
-    problems: list[Problem] = []
-    for name, document in sorted(pointers.items()):
-        if name.startswith(_PROBLEM):
-            problems.append(Problem.model_validate_json(document))
-            continue
-        pointer = msgspec.json.decode(document)
-        try:
-            folders[name] = _deployed(name, pointer, manifest)
-        except KeyError:
-            structlog.get_logger("oncue.registry").warning(
-                "a folder's version has no manifest; deploy the folder again", folder=name, version=pointer["version"]
-            )
-    return Catalog(folders, tuple(problems))
-
-
-def _deployed(folder: str, pointer: dict[str, Any], manifest: Callable[[str], Manifest]) -> Deployed:
-    candidate: Candidate | None = None
-    with contextlib.suppress(KeyError):  # without a manifest there is no candidate; the version itself goes on serving
-        wanted = pointer.get("candidate")
-        candidate = wanted and Candidate(wanted["version"], manifest(wanted["version"]), wanted["percent"])
-    version, more = pointer["version"], (pointer.get("commit", ""), pointer.get("dirty", False))
-    return Deployed(folder, version, manifest(version), pointer["deployed_ms"], pointer["who"], *more, candidate)
-
-
-def _pointer(deployed: Deployed) -> bytes:
-    pointer: dict[str, Any] = {name: getattr(deployed, name) for name in ("version", "deployed_ms", "who", "commit", "dirty")}
-    if deployed.candidate is not None:
-        pointer["candidate"] = {"version": deployed.candidate.version, "percent": deployed.candidate.percent}
-    return msgspec.json.encode(pointer)
 
 
 def _entry(deployed: Deployed, action: Action, by: Origin | None) -> Entry:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +137,18 @@ def test_a_decorated_wrapper_is_one_function(manifest: Callable[..., Manifest]) 
         ("from runtime import function\n\n@function\ndef f(ctx: 'Missing'): ...\n", "__init__.py", 3, "cannot be read"),
         ("from runtime import function\n@function('bad name')\ndef f(): ...\n", "__init__.py", 2, "is no function name"),
         (
+            "from runtime import http\n@http('POST /a')\n@http('POST /a', respond='result')\ndef f(): ...\n",
+            "__init__.py",
+            2,
+            "declares one trigger twice: POST /a; remove one",
+        ),
+        (
+            "from runtime import Hmac\nHmac(header='X', algoritm='sha1')\n",
+            "__init__.py",
+            2,
+            "Hmac(algoritm='sha1'): there is no",
+        ),
+        (
             "from runtime import http\n@http('POST /a/{b}')\ndef f(): ...\n",
             "__init__.py",
             2,
@@ -201,6 +216,10 @@ def test_an_import_that_hangs_is_ended_in_time(write: Callable[..., Path]) -> No
     assert processes_naming(str(folder)) == []
 
 
+ALLOW = "import sys; from runtime.authoring.confining import allow_writes_below"
+
+NAMES_TEMP = "hello.__doc__ = tempfile.gettempdir()\n"
+
 DAEMON = """
 import os, subprocess, sys
 {before}
@@ -216,22 +235,23 @@ if os.fork() == 0:
 
 
 @pytest.mark.parametrize(
-    ("after", "kind"),
+    ("after", "reason"),
     [
-        (HANDLER, Manifest),
-        ("os._exit(3)", Problem),
-        ("import time; time.sleep(600)", Problem),
-        ("import ctypes; ctypes.string_at(0)", Problem),
+        (HANDLER, "the import left sleep 600, sleep 600 running; start processes in the handler"),
+        ("os._exit(3)", "exit code 3"),
+        ("import time; time.sleep(600)", "did not end within"),
+        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
     ],
     ids=["good", "exit", "hang", "crash"],
 )
-def test_a_daemon_that_an_import_starts_is_gone_afterwards(write: Callable[..., Path], after: str, kind: type) -> None:
-    """Neither a session of its own nor a double fork lets it outlive the inspection, or hold it up."""
+def test_a_daemon_that_an_import_starts_is_refused_and_gone(write: Callable[..., Path], after: str, reason: str) -> None:
+    """Neither a session of its own nor a double fork hides it, or lets it outlive the inspection, or hold that up."""
     mark = f"oncue-test-daemon-{os.getpid()}-{time.time_ns()}"
     folder = write(DAEMON.format(before="", after=after, mark=mark))
     started = time.monotonic()
-    found = inspect(folder, deadline_s=20 if kind is Manifest else 1.5)
-    assert isinstance(found, kind), found
+    found = inspect(folder, deadline_s=20 if after == HANDLER else 1.5)
+    assert isinstance(found, Problem)
+    assert reason in found.reason
     assert time.monotonic() - started < 5
     assert processes_naming(mark) == []
     assert processes_naming(str(folder)) == []
@@ -256,6 +276,66 @@ def test_an_odd_import_serves_all_the_same(manifest: Callable[..., Manifest], co
     started = time.monotonic()
     assert [each.name for each in manifest(code + HANDLER).functions] == ["hello"]
     assert time.monotonic() - started < 5
+
+
+needs_landlock = pytest.mark.skipif(
+    subprocess.run(
+        [sys.executable, "-c", f"{ALLOW}; sys.exit(not allow_writes_below())"], cwd=Path(__file__).parents[2], check=False
+    ).returncode
+    != 0
+    and os.environ.get("CI") != "true",
+    reason="this kernel has no Landlock, so an import is not confined",
+)
+
+
+@needs_landlock
+@pytest.mark.parametrize(
+    "change",
+    [
+        "open(kept, 'a').write('more')",
+        "open(kept, 'w')",
+        "os.truncate(kept, 0)",
+        "os.unlink(kept)",
+        "os.rename(kept, kept + '.old')",
+        "os.mkdir(kept + '.d')",
+        "os.symlink('/', kept + '.link')",
+        "open(os.path.join(os.path.dirname(__file__), 'own.txt'), 'w')",
+        "sys.exit(subprocess.run(['rm', kept]).returncode)",
+        "pid = os.fork() or (os.setsid(), os.unlink(kept)); os.waitpid(pid, 0)[1] and os.unlink(kept)",
+    ],
+)
+def test_an_import_that_writes_outside_changes_nothing(write: Callable[..., Path], tmp_path: Path, change: str) -> None:
+    """Whatever way it takes, it is refused, with file and line, and all is as it was."""
+    kept = tmp_path / "kept.txt"
+    kept.write_text("kept")
+    folder = write(f"import os, subprocess, sys\nkept = {str(kept)!r}\n{change}\n{HANDLER}")
+    before = sorted(tmp_path.rglob("*"))
+    found = inspect(folder)
+    assert isinstance(found, Problem), found
+    assert (found.file, found.line) == ("__init__.py", 3) or "sys.exit" in found.reason
+    if "sys.exit" not in change:
+        assert found.reason.startswith("PermissionError: [Errno 13] Permission denied: ")
+        assert found.reason.endswith(
+            "; an import may read, and write temporary files: move what else it writes into the handler"
+        )
+    assert sorted(tmp_path.rglob("*")) == before
+    assert kept.read_text() == "kept"
+
+
+def test_an_import_may_write_temporary_files(manifest: Callable[..., Manifest]) -> None:
+    """Below TMPDIR and HOME, which are gone afterwards; semaphores can be made, and /dev/null takes what it is given."""
+    code = """
+        import multiprocessing, os, pathlib, tempfile
+        pathlib.Path.home().joinpath(".cache", "x").mkdir(parents=True)
+        place = tempfile.mkdtemp()
+        pathlib.Path(place, "a").write_text("a")
+        os.rename(os.path.join(place, "a"), pathlib.Path.home() / "b")
+        LOCK = multiprocessing.Lock()
+        open(os.devnull, "w").write("x")
+    """
+    (function,) = manifest(textwrap.dedent(code) + HANDLER + f"\n{NAMES_TEMP}").functions
+    assert function.summary
+    assert not Path(function.summary).exists()
 
 
 def test_the_environment_of_the_host_stays_outside(manifest: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.authoring.cron_fields import plain
 from runtime.authoring.quantities import seconds, size_in_bytes
-from runtime.authoring.schedule import check_expression, plain
+from runtime.authoring.schedule import check_expression
 
 UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 

@@ -9,7 +9,8 @@ import pytest
 
 from runtime.authoring.decorators import ATTRIBUTE, http
 from runtime.authoring.errors import DeclarationError
-from runtime.authoring.triggers import Hmac, HttpTrigger
+from runtime.authoring.routes import Hmac
+from runtime.authoring.triggers import HttpTrigger
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:orders"
 

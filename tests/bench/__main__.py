@@ -1,13 +1,15 @@
 """Benchmarks: OnCue beside stock Dramatiq, in one run, alternating, as medians and ratios.
 
-    ./just bench [--rounds 3] [--seconds 5] [accept edge execute idle child memory]
+    ./just bench [--rounds 3] [--seconds 5] [accept edge execute idle wait signatures child memory
+                                                functions deploy queues]
 
-They are no tests: nothing fails when a figure is low.
+They are no tests: nothing fails when a figure is low. But a lost message is no figure: `queues` fails then.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import os
 import platform
 import statistics
@@ -18,18 +20,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import deploys
 import httpx
 import psutil
-from contestants import HERE, Contestant, OnCue, Stock, free_port
+import shipped
+from contestants import HERE, Contestant, OnCue, Stock, running
+from figures import Figures, table
+from signatures import checks_us
 
 from runtime.authoring.inspection import inspect
 from runtime.execution.pool import Call, ChildPool
 
 CONNECTIONS = 64
 #: Messages that wait when the workers start.
-BACKLOG = 20_000
-
-Figures = dict[str, list[float]]
+BACKLOG = 40_000
 
 
 def accept(contestants: list[Contestant], rounds: int, seconds: float) -> None:
@@ -82,8 +86,8 @@ def execute(contestants: list[Contestant], rounds: int, _: float) -> None:
 
 
 def _drain(contestant: Contestant, before: int) -> float:
-    """Return the rate between the first 10 % and the whole of a backlog's worth of results."""
-    first = BACKLOG // 10
+    """Return the rate between the first quarter, in which processes start and warm up, and the whole of a backlog's worth."""
+    first = BACKLOG // 4
     while (done := contestant.completed() - before) < first:
         time.sleep(0.005)
     begun = time.perf_counter()
@@ -114,6 +118,42 @@ def _one(contestant: Contestant, client: httpx.Client, number: int) -> float:
     return started - sent
 
 
+def wait(contestants: list[Contestant], rounds: int, _: float) -> None:
+    """`Prefer: wait` of a no-op function: from the request to the result in its answer, one at a time on an idle system."""
+    (oncue,) = (contestant for contestant in contestants if isinstance(contestant, OnCue))
+    medians: Figures = {"p50": [], "p99": []}
+    for _round in range(rounds):
+        oncue.flush()
+        with oncue.web(), oncue.worker():
+            client = http.client.HTTPConnection("127.0.0.1", oncue.port, timeout=20)
+            laps = sorted([_awaited(client, oncue.path("noop"), number) for number in range(220)][20:])
+            client.close()
+        medians["p50"].append(laps[len(laps) // 2])
+        medians["p99"].append(laps[int(len(laps) * 0.99)])
+    for name, figures in medians.items():
+        table(f"idle: Prefer: wait, request sent -> result read, {name}", "ms", {"oncue": figures}, lower_is_better=True)
+
+
+def _awaited(client: http.client.HTTPConnection, path: str, number: int) -> float:
+    time.sleep(0.01 + number % 7 * 0.003)  # no rhythm that a poll could fall in with
+    sent = time.perf_counter()
+    client.request("POST", path, b"{}", {"Content-Type": "application/json", "Prefer": "wait=10"})
+    answer = client.getresponse()
+    answer.read()
+    took_ms = (time.perf_counter() - sent) * 1000
+    assert answer.status == 200, answer.status
+    return took_ms
+
+
+def signatures(_: list[Contestant], rounds: int, __: float) -> None:
+    """What checking a webhook's signature adds to its accept, for a body of 1 KB."""
+    medians: Figures = {}
+    for _round in range(rounds):
+        for scheme, times in checks_us().items():
+            medians.setdefault(scheme, []).append(statistics.median(times))
+    table("a signature over 1 KB, checked, p50", "µs", medians, lower_is_better=True)
+
+
 def child(_: list[Contestant], rounds: int, __: float) -> None:
     """What a warm child adds to a call, and how long the first one takes."""
     folder = HERE / "functions" / "noop"
@@ -141,44 +181,33 @@ def child(_: list[Contestant], rounds: int, __: float) -> None:
 
 def memory(_: list[Contestant], __: int, ___: float) -> None:
     """The whole of `oncue up` at rest, all processes."""
-    with tempfile.TemporaryDirectory() as data:
-        environment = {
-            **os.environ,
-            "ONCUE_DATA": data,
-            "ONCUE_PORT": str(free_port()),
-            "ONCUE_FUNCTIONS": str(HERE / "functions"),
-        }
-        command = [str(Path(sys.executable).with_name("oncue")), "up"]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if "noop" in line:
-                    break
-            time.sleep(3)
-            tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            table(
-                "memory of `oncue up` at rest (PSS of all processes)",
-                "MB",
-                {"oncue": [sum(p.memory_full_info().pss for p in tree) / 1e6]},
-                lower_is_better=True,
-            )
-        finally:
-            process.terminate()
-            process.wait(20)
+    before = set(psutil.Process().children())
+    with running("up", functions=HERE / "functions"):
+        time.sleep(3)
+        (up,) = set(psutil.Process().children()) - before
+        pss = sum(process.memory_full_info().pss for process in (up, *up.children(recursive=True)))
+    table("memory of `oncue up` at rest (PSS of all processes)", "MB", {"oncue": [pss / 1e6]}, lower_is_better=True)
 
 
-def table(title: str, unit: str, figures: Figures, *, lower_is_better: bool = False) -> None:
-    """Print the medians of a figure, their spread, and the ratio to the stock contestant."""
-    print(f"\n{title}")
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    for name, values in figures.items():
-        spread = f"{min(values):,.1f} – {max(values):,.1f}"
-        print(f"  {name:<16}{medians[name]:>12,.1f} {unit:<14} ({spread})")
-    if len(medians) == 2:
-        ours, theirs = medians.values()
-        ratio = theirs / ours if lower_is_better else ours / theirs
-        print(f"  {'ratio':<16}{ratio:>12,.1f} ×")
+def functions(_: list[Contestant], rounds: int, __: float) -> None:
+    """The functions of functions/, in time and memory; a thumbnail beside Pillow's own best."""
+    shipped.measure(rounds)
+
+
+def deploy(_: list[Contestant], __: int, ___: float) -> None:
+    """From the start of a deploy, a rollback or a save to the first caller who meets what it says."""
+    deploys.measure()
+
+
+def queues(_: list[Contestant], __: int, ___: float) -> None:
+    """Messages a second from each queue source into the ledger; 20,000 of them wait when the listener starts.
+
+    Ends the run with exit code 1 when one of them was lost or came twice.
+    """
+    sys.stdout.flush()
+    done = subprocess.run([sys.executable, "-m", "tests.queues.drain"], cwd=HERE.parents[1], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 BENCHES: dict[str, Callable[[list[Contestant], int, float], None]] = {
@@ -186,8 +215,13 @@ BENCHES: dict[str, Callable[[list[Contestant], int, float], None]] = {
     "edge": edge,
     "execute": execute,
     "idle": idle,
+    "wait": wait,
+    "signatures": signatures,
     "child": child,
     "memory": memory,
+    "functions": functions,
+    "deploy": deploy,
+    "queues": queues,
 }
 
 

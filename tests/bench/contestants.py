@@ -25,6 +25,7 @@ from runtime.versions.registry import Registry
 from triggers.http.access.keyring import Keyring
 
 HERE = Path(__file__).parent
+ONCUE = str(Path(sys.executable).with_name("oncue"))
 
 
 def free_port() -> int:
@@ -32,6 +33,35 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+@contextlib.contextmanager
+def running(command: str, *, functions: Path) -> Iterator[int]:
+    """Run `oncue up` or `oncue dev` with a data folder of its own, and give its port once it serves."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as data, (Path(data) / "output.log").open("w") as output:
+        settings = {"ONCUE_DATA": data, "ONCUE_PORT": str(port), "ONCUE_FUNCTIONS": str(functions)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
+        process = subprocess.Popen(
+            [ONCUE, command], env={**kept, **settings}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            ends = time.monotonic() + 30
+            while not _serves(port, {folder.name for folder in functions.iterdir()}):
+                if process.poll() is not None or time.monotonic() > ends:
+                    raise RuntimeError(f"oncue {command} did not come up: {Path(output.name).read_text()}")
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _serves(port: int, folders: set[str]) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        answer = httpx.get(f"http://127.0.0.1:{port}/v1/deployments")
+        return answer.is_success and folders <= {each["folder"] for each in answer.json()["deployments"]}
+    return False
 
 
 class Contestant:
@@ -159,10 +189,10 @@ class OnCue(Contestant):
         return token
 
     def web_command(self) -> list[str]:
-        return [str(Path(sys.executable).with_name("oncue")), "web"]
+        return [ONCUE, "web"]
 
     def worker_command(self) -> list[str]:
-        return [str(Path(sys.executable).with_name("oncue")), "worker"]
+        return [ONCUE, "worker"]
 
     def completed(self) -> int:
         count: Any = self.redis.hget("oncue:{default}:stats", "noop succeeded")

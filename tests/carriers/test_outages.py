@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote
 
+import pytest
 import uvloop
 
 from infra.embedded import EmbeddedServer
@@ -15,8 +17,9 @@ from runtime.carriers.relay import TAKE_OVER_S, Relay
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.keys import QueueKeys
 from runtime.ledger.store import ResultStore
+from runtime.ledger.wire import LedgerUnavailableError
 from tests.carriers.rig import Deployment, Rig
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy, Reply
 from tests.ledger.book import acceptance
 
 Deploy = Callable[..., Deployment]
@@ -96,6 +99,68 @@ def test_follow_ups_go_on_at_once_after_an_outage(own_server: EmbeddedServer, de
     eventually(lambda: book.redis.xlen(KEYS.stream) == 4, TAKE_OVER_S / 2)
     relay.close()
     relay._thread.join(5)
+
+
+def test_a_follow_up_whose_reading_was_not_answered_leaves_at_once(
+    own_server: EmbeddedServer, deploy: Deploy, eventually: Eventually
+) -> None:
+    """The relay looks for what it has read already, and does not wait until another would take it over."""
+    deployment = deploy(own_server.url, CODE)
+    book = deployment.book
+    with Proxy(unquote(own_server.url.removeprefix("unix://"))) as proxy:
+        relay = Relay(proxy.url, "default", "relay", deployment.registry.catalog)
+        relay.start()
+        eventually(lambda: book.redis.exists(KEYS.outbox))
+        proxy.cut(Reply(b"XREADGROUP", b"follow_up"))
+        follow_up = b'{"kind":"invoke","function":"wait_for","data":{"path":"nowhere"},"delay_s":0}'
+        book.redis.xadd(KEYS.outbox, {"parent": "default-" + "0" * 26, "follow_up": follow_up})
+        eventually(lambda: book.redis.xlen(KEYS.stream) == 1, TAKE_OVER_S / 2)
+        assert proxy.has_cut.is_set()
+        relay.close()
+        relay._thread.join(5)
+
+
+def test_rubbish_in_an_outbox_is_set_aside(redis_url: str, deploy: Deploy, eventually: Eventually) -> None:
+    """With the reason, once, and what comes behind it leaves."""
+    deployment = deploy(redis_url, CODE)
+    redis, parent = deployment.book.redis, {"parent": "default-" + "0" * 26}
+    rubbish = (b"\xff", b"no json", b"7", b"[]", b"{}", b'{"kind":"emit"}', b'{"kind":"invoke","function":[]}')
+    for follow_up in rubbish:
+        redis.xadd(KEYS.outbox, {**parent, "follow_up": follow_up})
+    redis.xadd(KEYS.outbox, {"follow_up": b"{}"})
+    redis.xadd(KEYS.outbox, {"odd": b"\xff"})
+    redis.xadd(KEYS.outbox, {**parent, "follow_up": b'{"kind":"invoke","function":"wait_for","data":{}}'})
+    relay = Relay(redis_url, "default", "relay", deployment.registry.catalog)
+    relay.start()
+    eventually(lambda: redis.xlen(KEYS.stream) == 1)
+    reasons = [fields[b"reason"] for _, fields in redis.xrange(KEYS.parked)]
+    assert len(reasons) == len(rubbish) + 2
+    assert all(reasons)
+    eventually(lambda: redis.xlen(KEYS.outbox) == 0)
+    relay.close()
+    relay._thread.join(5)
+
+
+def test_a_server_that_becomes_a_replica_is_left(own_server: EmbeddedServer, deploy: Deploy, eventually: Eventually) -> None:
+    """Its address may lead to its successor by now: who was refused asks there next."""
+    deployment = deploy(own_server.url, CODE)
+    book = deployment.book
+    (invocation_id,) = deployment.accept("wait_for", {"path": "nowhere"})
+    claim = book.claim()
+    with ThreadPoolExecutor(1) as thread:
+        waits = thread.submit(book.worker.deliveries, "default", "one", count=1, block_s=5)
+        eventually(lambda: book.redis.info("clients")["blocked_clients"] == 1)
+        book.redis.replicaof("127.0.0.1", 1)
+        with pytest.raises(LedgerUnavailableError, match="UNBLOCKED"):
+            waits.result()
+    for write in (lambda: book.accept(), lambda: book.finish(claim)):
+        with pytest.raises(LedgerUnavailableError):
+            write()
+    assert book.edge._intake._lanes["default"].wire._connection is None
+    assert book.worker._wire._connection is None
+    book.redis.replicaof("NO", "ONE")
+    assert book.finish(claim) == "succeeded"
+    assert book.record(invocation_id).status == "succeeded"
 
 
 def test_leases_and_delays_outlive_an_answer_that_none_expects(

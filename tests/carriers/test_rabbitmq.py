@@ -73,7 +73,9 @@ def test_retries_and_delays_wait_in_the_ledger(
     assert record.started_ms is not None
     assert record.started_ms >= record.due_ms
     names = rabbit.server.evaluate("[element(4, amqqueue:get_name(Q)) || Q <- rabbit_amqqueue:list()]")
-    assert sorted(json.loads(names.replace("<<", "").replace(">>", ""))) == ["oncue.default", "oncue.media"]
+    # Other tests of this server may have left queues of their own.
+    ours = [name for name in json.loads(names.replace("<<", "").replace(">>", "")) if "oncue" in name or "default" in name]
+    assert sorted(ours) == ["oncue.default", "oncue.media"]
 
 
 def test_strange_messages_are_parked_and_their_neighbours_run(

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 import redis
 
 from runtime.authoring.manifest import FunctionManifest, Manifest
-from runtime.authoring.triggers import CronTrigger, FunctionOptions
+from runtime.authoring.options import FunctionOptions
+from runtime.authoring.triggers import CronTrigger
 from runtime.ledger.keys import DEPLOYED, QueueKeys
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.reads import Reads
 from runtime.ledger.records import Claim, Verdict
 from runtime.ledger.schedules import ScheduleLedger, State
-from runtime.versions.catalog import Catalog, Deployed
+from runtime.versions.catalog import Candidate, Catalog, Deployed
 from runtime.versions.registry import Registry
 from triggers.cron.looking import look
 from triggers.cron.schedule import Schedule, declared
@@ -40,8 +41,13 @@ class Cron:
         self.ledger.close()
         self._registry.close()
 
-    def deploy(self, folder: str = "tests", queue: str = "default", **triggers: CronTrigger | None) -> dict[str, Schedule]:
-        """Deploy one function per name; return the schedules of all that is deployed, by function."""
+    def deploy(
+        self, folder: str = "tests", queue: str = "default", percent: int = 0, **triggers: CronTrigger | None
+    ) -> dict[str, Schedule]:
+        """Deploy one function per name; return the schedules of all that is deployed, by function.
+
+        `percent`: the share of a candidate, "<folder>-candidate", with the same functions.
+        """
         self._versions += 1
         functions = tuple(
             FunctionManifest(
@@ -55,7 +61,8 @@ class Cron:
             for name, trigger in triggers.items()
         )
         manifest = Manifest(folder=folder, python="3.11", functions=functions)
-        self._registry.switch(Deployed(folder, f"{folder}-{self._versions}", manifest, 0))
+        candidate = Candidate(f"{folder}-candidate", manifest, percent) if percent else None
+        self._registry.switch(Deployed(folder, f"{folder}-{self._versions}", manifest, 0, candidate=candidate))
         return {schedule.function.name: schedule for schedule in declared(self.catalog()).values()}
 
     def drop(self, folder: str = "tests") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -107,6 +108,20 @@ def test_two_schedulers_that_saw_the_same_mark(cron: Cron) -> None:
     assert decisions[-1].mark_ms == old[-1] + 1000
 
 
+def test_the_clock_of_redis_set_back_by_an_hour(cron: Cron) -> None:
+    """The slots of that hour are over, and none of them fires again; the mark stays where it was."""
+    schedule = cron.deploy(tick=CronTrigger(every_s=1, catch_up="all"))["tick"]
+    cron.look(schedule)
+    cron.away_for(schedule, -3600)
+    mark = cron.redis.hget(f"oncue:{{default}}:cron:{schedule.id}", "mark")
+    for known_mark_ms in (None, cron.now_ms() - 5000):
+        state = cron.look(schedule, known_mark_ms)
+        assert state is not None
+        assert state.mark_ms == int(mark)
+    assert cron.fired() == []
+    assert cron.misses(schedule) == []
+
+
 def test_a_schedule_that_is_due_once_a_year(cron: Cron) -> None:
     """A look at which nothing is due keeps the mark and the pause from expiring."""
     schedule = cron.deploy(yearly=CronTrigger(expression="@yearly"))["yearly"]
@@ -121,18 +136,47 @@ def test_a_schedule_that_is_due_once_a_year(cron: Cron) -> None:
 
 def test_jitter_is_the_same_for_every_scheduler(cron: Cron) -> None:
     """A slot's delay is chosen by the slot, stays below the bound, and the invocation waits for it in the ledger."""
-    schedule = cron.deploy(tick=CronTrigger(every_s=1, jitter_s=3600))["tick"]
+    schedule = cron.deploy(tick=CronTrigger(every_s=3600, jitter_s=3599))["tick"]
     delays = [schedule.jitter_ms(slot * 1000) for slot in range(200)]
     assert delays == [Schedule.of(schedule.trigger, schedule.function).jitter_ms(slot * 1000) for slot in range(200)]
-    assert all(0 <= delay <= 3_600_000 for delay in delays)
+    assert all(0 <= delay <= 3_599_000 for delay in delays)
     assert len(set(delays)) > 190
     cron.look(schedule)
-    cron.away_for(schedule, 1)
-    cron.look(schedule)
+    cron.away_for(schedule, 5)
+    now_ms = cron.now_ms()
+    slot = next(slot for slot in range(now_ms - 2000, now_ms) if schedule.jitter_ms(slot) > 60_000)
+    cron.decide(schedule, seen_ms=now_ms - 5000, older=0, rows=[schedule.row(slot)])
     (event,) = cron.fired()
-    slot = cron.slots_fired(schedule)[0]
+    assert cron.slots_fired(schedule) == [slot]
     assert event["record"]["status"] == "scheduled"
     assert int(event["record"]["due_ms"]) == slot + schedule.jitter_ms(slot)
+
+
+def test_a_share_of_the_slots_for_a_candidate(cron: Cron) -> None:
+    """A slot's version is chosen by the slot, so all schedulers choose alike; a share that grows takes none back."""
+    schedule = cron.deploy(tick=CronTrigger(every_s=1, catch_up="all"), percent=30)["tick"]
+    cron.look(schedule)
+    cron.away_for(schedule, 100)
+    cron.look(schedule)
+    versions = {event["id"]: event["record"]["version"] for event in cron.fired()}
+    assert versions == {each: schedule.function.version_for(each) for each in versions}
+    assert 10 <= Counter(versions.values())["tests-candidate"] <= 50
+    wider = cron.deploy(tick=schedule.trigger, percent=60)["tick"].function
+    assert all(wider.version_for(each) == "tests-candidate" for each in versions if versions[each] == "tests-candidate")
+
+
+def test_slots_that_wait_while_a_candidate_is_withdrawn(cron: Cron) -> None:
+    """They run on the version that is served when their turn comes."""
+    schedule = cron.deploy(tick=CronTrigger(every_s=1, overlap="queue"), percent=99)["tick"]
+    cron.look(schedule)
+    cron.away_for(schedule, 5)
+    cron.look(schedule)
+    alone = cron.deploy(tick=schedule.trigger)["tick"]
+    for _ in range(4):
+        cron.finish(cron.claim())
+        cron.redis.hset(f"oncue:{{default}}:cron:{schedule.id}", "mark", cron.now_ms())
+        cron.look(alone)
+    assert [event["record"]["version"] for event in cron.fired()][1:] == [alone.function.version] * 4
 
 
 def test_overlap_skip_while_the_one_before_runs(cron: Cron) -> None:

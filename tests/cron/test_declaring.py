@@ -8,6 +8,7 @@ import pytest
 
 from runtime.authoring.errors import DeclarationError
 from runtime.authoring.inspector import inspect_folder
+from runtime.authoring.quantities import seconds
 
 HEAD = "from pydantic import BaseModel\nfrom datetime import datetime\nfrom runtime import Context, Event, cron, http\n"
 
@@ -56,3 +57,57 @@ def test_a_schedule_that_is_said_twice(tmp_path: Path) -> None:
     """Two equal schedules of one function would be one: the second is refused."""
     with pytest.raises(DeclarationError, match="declares one schedule twice"):
         inspect(tmp_path, "@cron('0 0 * * *')\n@cron('@daily')\ndef report(): ...")
+
+
+@pytest.mark.parametrize(
+    ("declared", "jitter", "most"),
+    [
+        ("every='30s'", "30s", "30s"),
+        ("'*/15 9-17 * * *'", "15m", "900s"),
+        ("'0,59 * * * *'", "60s", "60s"),
+        ("'0 0,23 * * *'", "1h", "3600s"),
+        ("'0 9 * * MON-FRI'", "1d", "86400s"),
+        ("'0 9 * * MON'", "1w", "604800s"),
+        ("'@monthly'", "28d", "2419200s"),
+    ],
+)
+def test_a_jitter_that_would_mix_up_slots(tmp_path: Path, declared: str, jitter: str, most: str) -> None:
+    """A jitter as long as the smallest distance between two slots is refused, with that distance; a shorter one is not."""
+    with pytest.raises(DeclarationError, match=rf"jitter=.* is not below {most}.* use a smaller jitter"):
+        inspect(tmp_path, f"@cron({declared}, jitter='{jitter}')\ndef report(): ...")
+    inspect(tmp_path, f"@cron({declared}, jitter={seconds(jitter) - 1:.10g})\ndef report(): ...")
+
+
+def test_an_expression_of_the_most_characters(tmp_path: Path) -> None:
+    """Five hundred are taken, one more is not."""
+    inspect(tmp_path, f"@cron('{'1,' * 245}11 * * * *')\ndef report(): ...")
+    with pytest.raises(DeclarationError, match="has 501 characters; keep it to 500"):
+        inspect(tmp_path, f"@cron('{'1,' * 244}11,11 * * * *')\ndef report(): ...")
+
+
+@pytest.mark.parametrize(
+    ("expression", "cure"),
+    [
+        ("0 22-2 * * *", "the hour field '22-2' runs backwards (write 22-23,0-2)"),
+        ("0 0 * * FRI-MON", "(write 5-7,0-1)"),
+        ("0 0 ? * MON", "the day of month field '?' is not understood; it takes 1–31, '*'"),
+        ("0 0 L-3 * *", "the day of month field 'L-3' is not understood"),
+        ("0 0 0 1 * *", "leave the seconds out, or use every='30s'"),
+        ("@reboot", "nothing boots here"),
+        ("@every 5m", "write every='30s'"),
+        ("\u0663 * * * *", "the minute field '\u0663' is not understood"),
+        ("1," * 1000 + "1 * * * *", "has 2009 characters; keep it to 500"),
+    ],
+)
+def test_an_expression_with_a_cure(tmp_path: Path, expression: str, cure: str) -> None:
+    """What is refused says in which field, and what to write instead."""
+    with pytest.raises(DeclarationError) as refusal:
+        inspect(tmp_path, f"@cron({expression!r})\ndef report(): ...")
+    assert cure in refusal.value.message
+
+
+@pytest.mark.parametrize("zone", ["localtime", "posix/UTC", "right/UTC", "Europe", "utc", "../UTC", ""])
+def test_a_timezone_that_means_nothing_everywhere(tmp_path: Path, zone: str) -> None:
+    """Files that lie beside the zones are none: they mean another thing on another host, or count leap seconds."""
+    with pytest.raises(DeclarationError, match="unknown timezone"):
+        inspect(tmp_path, f"@cron('@daily', timezone={zone!r})\ndef report(): ...")

@@ -121,16 +121,24 @@ def test_exception_of_a_handler(children: Make) -> None:
         ("raise GiveUp('no such user')", "give_up", "GiveUp", None),
         ("raise Busy", "raised", "Busy", 2.5),
         ("raise Unreadable", "raised", "Unreadable", None),
+        ("raise Refused(response=Answer('12'))", "raised", "Refused", 12),
+        ("raise Refused(headers={'Retry-After': ' 1.5'})", "raised", "Refused", None),
+        ("raise Refused(headers={'Retry-After': 'Fri, 31 Dec 1999 23:59:59 GMT'})", "raised", "Refused", 0),
+        ("raise Refused(response=None)", "raised", "Refused", None),
         ("raise KeyboardInterrupt", "raised", "KeyboardInterrupt", None),
         ("__import__('sys').exit(3)", "raised", "SystemExit", None),
     ],
 )
 def test_exception_with_a_meaning(children: Make, statement: str, kind: str, type: str, retry_after_s: float | None) -> None:
-    """Retry, GiveUp, `retry_after` and exits are told apart, and none of them costs the child."""
+    """Retry, GiveUp, exits, `retry_after` and the Retry-After of an HTTP answer are told apart; none costs the child."""
     sample = children(
         f"""
         class Busy(Exception):
             retry_after = 2.5
+        class Answer:
+            def __init__(self, after): self.headers = {{"Retry-After": after}}
+        class Refused(Exception):
+            def __init__(self, **more): vars(self).update(more)
         class Unreadable(Exception):
             retry_after = "soon"
             def __str__(self): raise RuntimeError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,10 @@ async def later(id: str, *, ctx: Context):
     print("before")
     return ctx.artifact(id).read().decode()
 @function
+def forgetful(*, ctx: Context):
+    threading.Thread(target=lambda: print("got", len(ctx.artifact("small").read()), flush=True)).start()
+    time.sleep(0.05)
+@function
 def fine(): return 1
 """
 
@@ -78,6 +83,21 @@ def test_async_handler_that_asks(children: Make) -> None:
     sample = children(READER, read=read)
     assert sample.result("later", {"id": "x"}) == "x"
     assert sample.lines("stdout") == ["before"]
+
+
+def test_thread_that_still_asks_when_its_handler_returns(children: Make) -> None:
+    """Its answer comes first: the next call is not taken for it, and runs."""
+    asked = threading.Event()
+
+    def slowly(invocation_id: str) -> tuple[ResultInfo, bytes]:
+        asked.wait(0.2)
+        return read(invocation_id)
+
+    sample = children(READER, read=slowly)
+    assert sample.call("forgetful").failure is None
+    assert sample.result("fine") == 1
+    assert sample.lines("stdout") == ["got 5"]
+    assert sample.pool.size == 1
 
 
 def test_result_that_is_not_there(children: Make) -> None:

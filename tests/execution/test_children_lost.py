@@ -38,6 +38,9 @@ HOSTILE = """
     def leave(): os._exit(3)
 
     @function
+    def real_time_signal(): os.kill(os.getpid(), 40)
+
+    @function
     def two_gigabytes(): return len(bytearray(2 * 10**9))
 
     @function
@@ -148,6 +151,7 @@ def test_message_of_each_loss(children: Make) -> None:
     assert "in segfault" in segfault.traceback
     assert "SIGABRT" in sample.call("abort").failure.message
     assert "exit code 3" in sample.call("leave").failure.message
+    assert "killed by signal 40" in sample.call("real_time_signal").failure.message
     memory = sample.call("two_gigabytes", memory_bytes=150 * 10**6).failure
     assert (memory.type, "150 MB" in memory.message, "in two_gigabytes" in memory.traceback) == ("MemoryError", True, True)
     timeout = sample.call("loop_in_c", timeout_s=0.3).failure

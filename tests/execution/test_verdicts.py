@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.authoring.manifest import FunctionManifest
-from runtime.authoring.triggers import FunctionOptions
+from runtime.authoring.options import FunctionOptions
 from runtime.execution.pool import Ending, Failure
-from runtime.execution.verdicts import MAX_RETRY_AFTER_S, back_off, failed, judge
+from runtime.execution.verdicts import MAX_RETRY_AFTER_S, SWEPT_WITHIN_S, back_off, failed, judge
 from runtime.ledger.records import Claim
-from runtime.ledger.store import INLINE_BYTES, ResultStore
+from runtime.ledger.store import INLINE_BYTES, MAX_RESULT_TTL_S, ResultStore
 
 
 def claim(attempt: int = 1, *, lost: int = 0, deaths: int = 0) -> Claim:
@@ -55,6 +55,17 @@ def test_a_result_is_described_and_kept(tmp_path: Path) -> None:
     assert verdict.record_ttl_s == verdict.result_ttl_s == 7 * 86400
     short = judge(claim(), function(result_ttl_s=60), ending, [], ResultStore(f"file://{tmp_path}"))
     assert (short.result_ttl_s, short.record_ttl_s) == (60, 86400)
+
+
+def test_a_result_that_answers_for_twins_is_kept_as_long_as_it_does(tmp_path: Path) -> None:
+    """`cache=` may be longer than `result_ttl=`; and where the store keeps the result, its record outlives it for the sweeper."""
+    store = ResultStore(f"file://{tmp_path}")
+    verdict = judge(claim(), function(result_ttl_s=60, cache_s=2 * 86400), Ending(None, b"x"), [], store)
+    assert (verdict.result_ttl_s, verdict.record_ttl_s) == (2 * 86400, 2 * 86400)
+    for_ever = judge(claim(), function(cache_s=1e9), Ending(None, b"x"), [], store)
+    assert for_ever.result_ttl_s == MAX_RESULT_TTL_S
+    large = judge(claim(), function(), Ending(None, b"x" * (INLINE_BYTES + 1)), [], store)
+    assert (large.result_ttl_s, large.record_ttl_s) == (86400, 86400 + SWEPT_WITHIN_S)
 
 
 @pytest.mark.parametrize(("size", "place"), [(0, "redis"), (INLINE_BYTES, "redis"), (INLINE_BYTES + 1, "store")])

@@ -1,4 +1,4 @@
-"""An upload event becomes a thumbnail, and the thumbnail a mail: the example of docs/chain.md, run as it is printed."""
+"""An upload event ends as a mail with its thumbnail, a schedule as one with a report: docs/chain.md, run as it is printed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pypdf
 import pytest
 from PIL import Image
 
 from tests.front_door.test_four_functions import FUNCTIONS, Sink, sink
-from tests.running import Eventually, OnCue, start
+from tests.running import Eventually, OnCue, make_function, start
 
 __all__ = ["sink"]
 
@@ -24,13 +25,14 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "chain.md"
 
 @pytest.fixture(scope="module")
 def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually, sink: tuple[Sink, str]) -> Iterator[OnCue]:
-    """`oncue up` over the two shipped folders and the one that the document prints."""
+    """`oncue up` over three shipped folders and the two that the document prints."""
     folder = tmp_path_factory.mktemp("chain")
-    for name in ("thumbnail", "send_email"):
+    for name in ("thumbnail", "report_pdf", "send_email"):
         shutil.copytree(FUNCTIONS / name, folder / "functions" / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
-    (folder / "functions" / "uploads").mkdir()
-    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    (folder / "functions" / "uploads" / "__init__.py").write_text(code)
+    printed = re.findall(r"`functions/(\w+)/__init__\.py`:\n\n```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert [name for name, _ in printed] == ["uploads", "reports"]
+    for name, code in printed:
+        make_function(folder / "functions", name, code)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
     mail = {"ONCUE_SECRET_SMTP_URL": f"{sink[1]}?starttls=never"}
     oncue = start({**kept, **mail, "ONCUE_PORT": "0", "ONCUE_FUNCTIONS": "functions"}, folder, eventually)
@@ -90,3 +92,19 @@ def test_upload_that_is_no_picture(oncue: OnCue, sink: tuple[Sink, str], eventua
     eventually(lambda: ["cleo@example.com"] in sink[0].recipients, 30)
     assert ["bob@example.com"] not in sink[0].recipients
     assert len(invocations(oncue, "mail_thumbnail")) == before + 1
+
+
+def test_schedule_that_ends_as_a_mail(oncue: OnCue, sink: tuple[Sink, str], eventually: Eventually) -> None:
+    """What the schedule has made, fired here by hand, is attached under its own name."""
+    schedule = next(
+        s["id"] for s in httpx.get(f"{oncue.url}/v1/schedules").json()["schedules"] if s["function"] == "daily_report"
+    )
+    fired = oncue.run("cron", "fire", schedule)
+    assert fired.returncode == 0, fired.stderr
+    eventually(lambda: ["team@example.com"] in sink[0].recipients, 30)
+    message = sink[0].messages[sink[0].recipients.index(["team@example.com"])]
+    (attachment,) = message.iter_attachments()
+    assert (attachment.get_filename(), attachment.get_content_type()) == ("sales-today.pdf", "application/pdf")
+    text = pypdf.PdfReader(io.BytesIO(attachment.get_content())).pages[0].extract_text()
+    assert "Sales today" in text
+    assert "205" in text

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from runtime.authoring.triggers import SCHEMES
+from runtime.authoring.routes import SCHEMES
 from tests.running import ONCUE, Eventually, OnCue, make_function, start
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
@@ -179,3 +179,23 @@ def test_refused_request_is_explained(oncue: OnCue, tmp_path: Path) -> None:
         ["verify", "fails", f"@{tmp_path}/r.json"],
     ):
         assert oncue.run(*words).returncode == 2
+
+
+def test_audit_and_document_by_command(oncue: OnCue) -> None:
+    """Who was refused is listed without what was sent; the document is printed, or written to a file."""
+    headers = {"X-Request-Id": "unsigned-one", "Content-Type": "application/json"}
+    assert httpx.post(f"{oncue.url}/hooks/github?q=hunter2", json={"p": "hunter2"}, headers=headers).status_code == 401
+    found: Any = {}
+    for _ in range(100):  # it is written a moment later
+        found = oncue.json("audit", "--limit", "50")
+        if "unsigned-one" in str(found):
+            break
+    (entry,) = [each for each in found["entries"] if each["request_id"] == "unsigned-one"]
+    assert (entry["route"], entry["status"], entry["decision"]) == ("/hooks/github", 401, "refused")
+    table = oncue.run("audit").stdout
+    assert "unsigned-one" in table
+    assert "hunter2" not in table + str(found)
+    assert oncue.run("openapi", "-o", "api.json").returncode == 0
+    document = json.loads((oncue.folder / "api.json").read_text())
+    assert document == json.loads(oncue.run("openapi").stdout)
+    assert "/v1/functions/triage" in document["paths"]

@@ -18,14 +18,15 @@ import uvicorn
 import uvloop
 
 from runtime.authoring.manifest import FunctionManifest, Manifest
-from runtime.authoring.triggers import FunctionOptions
+from runtime.authoring.options import FunctionOptions
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.keys import QueueKeys, queue_of
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Claim, ResultInfo, Verdict
 from runtime.ledger.store import ResultStore
 from runtime.versions.catalog import Deployed
-from runtime.versions.registry import CatalogFollower, Registry
+from runtime.versions.following import CatalogFollower
+from runtime.versions.registry import Registry
 from triggers.http.access.guard import Policy
 from triggers.http.access.keyring import KeyFollower
 from triggers.http.app import Edge, build

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from standardwebhooks import Webhook
 
+from runtime.authoring.triggers import HttpTrigger
 from tests.http.serving import Web, assert_problem, function
+from tests.http.signing import github
 from triggers.http.callbacks.addresses import AllowList, is_public, literal
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -93,6 +96,36 @@ def test_end_is_told_and_signed(calling_web: Web, receiver: Receiver, eventually
     assert (told["type"], told["data"]["id"], told["data"]["status"]) == ("invocation.succeeded", identity, "succeeded")
     eventually(lambda: calling_web.waiting_callbacks() == 0)
     assert len(receiver.received) == 1
+    told = callback_of(calling_web, identity)
+    assert (told["host"], told["state"], told["tries"], told["answer"]) == ("localhost", "told", 1, 200)
+    assert "/told" not in str(told)
+
+
+def callback_of(web: Web, identity: str) -> dict[str, Any]:
+    """What the status document says of a callback."""
+    found: dict[str, Any] = web.client.get(f"/v1/invocations/{identity}").json()["callback"]
+    return found
+
+
+def test_callback_of_a_declared_route(
+    start_web: Callable[..., Web], redis_url: str, receiver: Receiver, eventually: Callable[..., object]
+) -> None:
+    """Callers that are known may name one; where the body alone is signed, the header could be anybody's and counts for nothing."""
+    web = start_web(redis_url, secrets={"S": "s"}, callbacks=((SECRET,), ("localhost",)))
+    triggers = (
+        HttpTrigger(method="POST", path="/open"),
+        HttpTrigger(method="POST", path="/signed", verify="github", secret=("S",)),
+    )
+    web.deploy(function("any", triggers=triggers))
+    named = {"Oncue-Callback-Url": receiver.url}
+    opened = web.client.post("/open", json={}, headers=named).json()["id"]
+    signed = web.client.post("/signed", content=b"{}", headers={**github(b"{}", "s"), **named}).json()["id"]
+    for _ in range(2):
+        web.worker.succeed(web.worker.claim())
+    eventually(lambda: receiver.received)
+    assert receiver.received[0][0]["webhook-id"] == opened
+    assert "callback" not in web.client.get(f"/v1/invocations/{signed}").json()
+    assert_problem(web.client.post("/open", json={}, headers={"Oncue-Callback-Url": "http://x"}), 400, "invalid-callback")
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
@@ -122,20 +155,25 @@ def test_receiver_that_fails_is_told_again_under_the_same_id(
 def test_receiver_that_is_gone(calling_web: Web, receiver: Receiver, eventually: Callable[..., object]) -> None:
     """410 ends the tries."""
     receiver.answers = [410]
-    invoke(calling_web, receiver.url)
+    identity = invoke(calling_web, receiver.url)
+    assert callback_of(calling_web, identity)["state"] == "waiting"
     calling_web.worker.succeed(calling_web.worker.claim())
     eventually(lambda: receiver.received)
     eventually(lambda: calling_web.waiting_callbacks() == 0)
     assert len(receiver.received) == 1
+    assert callback_of(calling_web, identity)["state"] == "gone"
 
 
 def test_tries_come_to_an_end(calling_web: Web, receiver: Receiver, eventually: Callable[..., object]) -> None:
     """A receiver that never hears is given up, and nothing of it stays."""
     receiver.answers = [503] * 100
-    invoke(calling_web, receiver.url)
+    identity = invoke(calling_web, receiver.url)
     calling_web.worker.succeed(calling_web.worker.claim())
     eventually(lambda: len(receiver.received) == 4)
     eventually(lambda: calling_web.waiting_callbacks() == 0)
+    eventually(lambda: callback_of(calling_web, identity)["state"] == "given_up")
+    told = callback_of(calling_web, identity)
+    assert (told["tries"], told["answer"], told["reason"]) == (4, 503, "the answer was 503")
 
 
 def test_name_that_leads_inside(

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from runtime.authoring.triggers import EventTrigger, HttpTrigger
 from tests.http.serving import Web, assert_problem, event_of, function
+from triggers.cloudevents import Received
 from triggers.http.answers import ProblemError
-from triggers.http.cloudevents import MAX_BATCH, Received, mode_of, read_events
+from triggers.http.cloudevents import MAX_BATCH, mode_of, read_events
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -142,6 +143,7 @@ class TestReading:
             ({"dataschema": "relative"}, ["/dataschema"]),
             ({"datacontenttype": "json"}, ["/datacontenttype"]),
             ({"my-ext": "x"}, ["/my-ext"]),
+            ({"a/b~c": "x"}, ["/a~1b~0c"]),
             ({"Ext": "x"}, ["/Ext"]),
             ({"été": "x"}, ["/été"]),
             ({"ext": 1.5}, ["/ext"]),

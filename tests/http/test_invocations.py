@@ -127,6 +127,15 @@ def test_empty_result_is_empty(greet: Web) -> None:
     assert (greet.client.get(own).status_code, greet.client.get(own).content) == (200, b"")
 
 
+def test_invocation_that_has_expired(greet: Web) -> None:
+    """An id tells when it was given: one of a time whose records are no longer kept is 410, not 404."""
+    old = "default-01j00000000000000000000000"  # of 2024
+    for tail in ("", "/result", "/events"):
+        assert_problem(greet.client.get(f"/v1/invocations/{old}{tail}"), 410, "invocation-expired")
+    assert_problem(greet.client.post(f"/v1/invocations/{old}/replay"), 410, "invocation-expired")
+    assert_problem(greet.client.get(f"/v1/invocations/{old.replace('j', 'u')}"), 404, "unknown-invocation")
+
+
 def test_result_that_is_gone_is_410(greet: Web) -> None:
     """Cancelled and expired results are gone."""
     cancelled = f"/v1/invocations/{accept(greet)}/result"
@@ -138,7 +147,7 @@ def test_result_that_is_gone_is_410(greet: Web) -> None:
     assert_problem(greet.client.get(expired), 410, "result-expired")
 
 
-@pytest.mark.parametrize("invocation_id", ["default-01m7y52eqamct780pc2m395f4d", "nonsense", "default-UPPER", "x" * 300])
+@pytest.mark.parametrize("invocation_id", ["default-7zzzzzzzzzzzzzzzzzzzzzzzzz", "nonsense", "default-UPPER", "x" * 300])
 @pytest.mark.parametrize("tail", ["", "/result", "/events"])
 def test_unknown_invocation_is_404(greet: Web, invocation_id: str, tail: str) -> None:
     """An id that never was is 404, however it is asked for."""

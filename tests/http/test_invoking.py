@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from infra.embedded import EmbeddedServer
 from runtime.ledger.records import Claim
@@ -119,6 +120,29 @@ def test_wait_that_is_too_short_answers_202(resize: Web) -> None:
     capped = resize.client.post("/v1/functions/greet", json={"name": "Ann"}, headers={"prefer": "wait=9999"})
     thread.join()
     assert (capped.status_code, capped.headers["preference-applied"]) == (200, "wait=60")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "applied"),
+    [
+        (["wait=abc"], None),
+        (["wait=-1"], None),
+        (["wait=1.5"], None),
+        (["wait"], None),
+        ([""], None),
+        (['foo="a, wait=1"'], None),
+        (["respond-async", "wait=0"], "wait=0"),
+        ([', WAIT = "0" ;x=1,'], "wait=0"),
+        (["wait=0, wait=5"], "wait=0"),
+    ],
+)
+def test_preference_as_it_is_written(resize: Web, prefer: list[str], applied: str | None) -> None:
+    """A preference that cannot be read is none; of two the first counts, in one header or in two (RFC 7240)."""
+    headers = [("prefer", each) for each in prefer]
+    response = resize.client.post("/v1/functions/greet", json={"name": "Ann"}, headers=headers)
+    assert (response.status_code, response.headers.get("preference-applied")) == (202, applied)
+    status = resize.client.get(response.headers["location"], headers=headers)
+    assert (status.status_code, status.headers.get("preference-applied")) == (200, applied)
 
 
 def test_awaited_failure_is_a_problem_with_its_reason(resize: Web) -> None:
@@ -258,17 +282,31 @@ def test_unusable_idempotency_key_is_refused(resize: Web, key: str | bytes) -> N
     assert_problem(response, 400, "invalid-idempotency-key")
 
 
-def test_trace_context_is_carried_when_it_is_valid(resize: Web) -> None:
-    """W3C traceparent and tracestate reach the claim; an invalid one is dropped."""
-    valid = {"traceparent": TRACEPARENT, "tracestate": "vendor=1"}
-    for headers in (
-        valid,
-        {"traceparent": TRACEPARENT.replace("4bf9", "XXXX")},
-        {"traceparent": "00-" + "0" * 32 + "-" + "1" * 16 + "-01"},
-    ):
-        resize.client.post("/v1/functions/greet", json={"name": "Ann"}, headers=headers).raise_for_status()
-    traces = [resize.worker.claim().trace for _ in range(3)]
-    assert traces == [b'{"traceparent":"%s","tracestate":"vendor=1"}' % TRACEPARENT.encode(), None, None]
+IDS = TRACEPARENT[3:-3]
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"),
+    [
+        (TRACEPARENT, TRACEPARENT),
+        (f"cc-{IDS}-ff-what-the-future", TRACEPARENT),
+        (f"cc-{IDS}-00", f"00-{IDS}-00"),
+        (f"ff-{IDS}-01", None),
+        (f"00-{IDS.upper()}-01", None),
+        (f"00-{IDS}-01-more", None),
+        (f"cc-{IDS}-01.more", None),
+        (f"00-{IDS}-1", None),
+        ("00-" + "0" * 32 + "-" + "1" * 16 + "-01", None),
+        ("00-" + "1" * 32 + "-" + "0" * 16 + "-01", None),
+        ("", None),
+    ],
+)
+def test_trace_context_is_carried_when_it_is_valid(resize: Web, given: str, carried: str | None) -> None:
+    """traceparent reaches the claim in the version that is known, with its tracestate; an invalid one is dropped with it."""
+    headers = {"traceparent": given, "tracestate": "vendor=1"}
+    resize.client.post("/v1/functions/greet", json={"name": "Ann"}, headers=headers).raise_for_status()
+    trace = resize.worker.claim().trace
+    assert trace == (carried and b'{"traceparent":"%s","tracestate":"vendor=1"}' % carried.encode())
 
 
 def test_request_id_is_echoed_when_it_is_safe(resize: Web) -> None:
@@ -313,6 +351,33 @@ def test_ledger_away_answers_503_and_recovers(start_web: Callable[..., Web], tmp
         server.start()
         assert web.client.post("/v1/functions/greet", json={}).status_code == 202
         assert web.client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("breaks", "mends"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    ],
+    ids=["out-of-memory", "read-only"],
+)
+def test_ledger_that_takes_no_writes_answers_503_and_recovers(
+    start_web: Callable[..., Web], tmp_path: Path, breaks: tuple[str, ...], mends: tuple[str, ...]
+) -> None:
+    """A Redis that is full or a replica accepts nothing, and what it has can be read; once it is mended, all is well again."""
+    with EmbeddedServer(tmp_path / "data") as server, redis.Redis.from_url(server.url) as connection:
+        web = start_web(server.url)
+        web.deploy(function("greet"))
+        own = web.client.post("/v1/functions/greet", json={}).headers["location"]
+        connection.execute_command(*breaks)
+        for headers in ({}, {"prefer": "wait=5"}, {"idempotency-key": "k1"}):
+            response = web.client.post("/v1/functions/greet", json={}, headers=headers)
+            assert_problem(response, 503, "ledger-unavailable")
+            assert response.headers["retry-after"] == "1"
+        assert web.client.get(own).json()["status"] == "queued"
+        connection.execute_command(*mends)
+        assert web.client.post("/v1/functions/greet", json={}, headers={"idempotency-key": "k1"}).status_code == 202
+        assert web.worker.waiting() == 2
 
 
 def test_catalog_that_has_not_been_read_answers_503(start_web: Callable[..., Web], tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +13,15 @@ from ipaddress import ip_network
 import pytest
 
 from runtime.authoring.quantities import Rate, read_rate
+from runtime.ledger.keys import EDGE, QueueKeys
+from runtime.ledger.reads import Reads
 from tests.http.serving import Web, assert_problem, function
-from triggers.http.access.callers import address_of
+from triggers.http.access.audit import Audit
+from triggers.http.access.callers import Caller, address_of
 from triggers.http.access.guard import Policy
 from triggers.http.access.keyring import Keyring
+from triggers.http.access.limits import Limiter
+from triggers.http.exchange import Exchange
 
 QUICK = Rate(20, 60)
 
@@ -96,6 +103,44 @@ def test_what_is_left_is_told(limited: Web, bearer: dict[str, str]) -> None:
     """Every answer says how many requests remain."""
     answers = [limited.client.post("/v1/functions/any", json={}, headers=bearer).headers["ratelimit"] for _ in range(3)]
     assert [answer.split(";")[1] for answer in answers] == ["r=19", "r=18", "r=17"]
+
+
+def test_next_tokens_are_fetched_before_the_last_are_gone(redis_url: str) -> None:
+    """Only the first of many requests waits for Redis; those that hold to the rate find a token at hand from then on."""
+
+    async def take_hundreds() -> int:
+        reads = Reads(redis_url)
+        limiter = Limiter(reads, Rate(1000, 1), "default")
+        waits = 0
+        for _ in range(200):
+            headers = limiter.take("tester", "any")
+            if not isinstance(headers, list):
+                waits += 1
+                await headers
+            await reads.do("PING")  # Redis has answered whatever was asked before
+            await asyncio.sleep(0)
+        await reads.close()
+        return waits
+
+    assert asyncio.run(take_hundreds()) == 1
+
+
+def test_tokens_at_hand_lapse(redis_url: str) -> None:
+    """What a process took and did not hand out within the window is gone: it cannot be spent on top of a later window's rate."""
+
+    async def take_twice(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        reads, loop = Reads(redis_url), asyncio.get_running_loop()
+        limiter, left = Limiter(reads, Rate(100, 60), "default"), []
+        for now in (loop.time, lambda clock=loop.time: clock() + 60):
+            monkeypatch.setattr(loop, "time", now)
+            answer = limiter.take("tester", "any")
+            headers = answer if isinstance(answer, list) else await answer
+            left.append(dict(headers)[b"ratelimit"].split(b";")[1])
+        await reads.close()
+        return left
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert asyncio.run(take_twice(monkeypatch)) == [b"r=99", b"r=94"]  # five were taken each time, and four lapsed
 
 
 def test_failures_to_authenticate_have_a_bucket_of_their_own(limited: Web, bearer: dict[str, str]) -> None:
@@ -196,3 +241,28 @@ def test_pages_of_the_audit(audited: Web, bearer: dict[str, str], eventually: Ca
         found += [entry["request_id"] for entry in page["entries"]]
         cursor = page["next"]
     assert found == ["r4", "r3", "r2", "r1", "r0"]
+
+
+def test_audit_under_more_load_than_one_write_takes(redis_url: str) -> None:
+    """What 18,000 requests a moment leave behind is written within three seconds, and nothing is dropped."""
+
+    async def note_many() -> int:
+        reads = Reads(redis_url)
+        audit = Audit(reads)
+        scope = {"method": "POST", "path": "/v1/functions/any", "http_version": "1.0", "headers": []}
+        exchange = Exchange(scope, _unused, _unused)
+        exchange.caller, exchange.status, exchange.is_noted = Caller("tester", "k", "127.0.0.1"), 202, True
+        for _ in range(18_000):
+            audit.note(exchange)
+        ends = time.monotonic() + 3
+        while (written := 32 * await reads.do("XLEN", QueueKeys(EDGE).audit)) < 18_000 and time.monotonic() < ends:
+            pass  # each look takes a round trip, in which the audit gets on
+        await audit.close()
+        await reads.close()
+        return written
+
+    assert asyncio.run(note_many()) >= 18_000
+
+
+async def _unused(*_: object) -> None:
+    raise AssertionError("nobody reads or answers here")

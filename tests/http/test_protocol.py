@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.http.serving import ImpatientProtocol, Web, function
-from triggers.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS
+from tests.http.serving import ImpatientProtocol, Web, event_of, function
+from triggers.http.protocol import BODY_S, HEADERS_S, MAX_HEADER_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, GuardedProtocol
 
 POST = b"POST /v1/functions/any HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+UPGRADE = (
+    b"GET /v1/invocations/x/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
 
 
 @pytest.fixture
@@ -67,7 +72,15 @@ SMUGGLING = {
     "a control character in the target": b"GET /\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "an unknown version": b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a trailer that frames": POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nContent-Length: 7\r\n\r\n",
+    "chunks in HTTP/1.0": POST.replace(b"/1.1", b"/1.0")
+    + b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/0.9": b"GET /healthz\r\n\r\n",
+    "a WebSocket with a body": UPGRADE + b"Content-Length: 2\r\n\r\n{}",
+    "a WebSocket by POST with a body": UPGRADE.replace(b"GET", b"POST") + b"Content-Length: 2\r\n\r\n{}",
+    "a WebSocket with a long line": UPGRADE + b"X-A: " + b"a" * 9000 + b"\r\n\r\n",
     "CONNECT": b"CONNECT other:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "CONNECT to a path": b"CONNECT /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -89,11 +102,48 @@ def test_chunk_extensions_are_ignored(any_web: Web) -> None:
     assert answer.startswith(b"HTTP/1.1 202 ")
 
 
+def test_request_that_names_no_host(any_web: Web) -> None:
+    """HTTP/1.1 asks for one (RFC 9112, section 3.2); HTTP/1.0 does not."""
+    assert talk(any_web, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert talk(any_web, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_chunks_that_are_compressed(any_web: Web) -> None:
+    """A coding besides chunked is not undone, so it is not taken for the data."""
+    head = POST + b"Connection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    assert talk(any_web, head + b"2\r\n{}\r\n0\r\n\r\n").startswith(b"HTTP/1.1 415 ")
+
+
+def test_upgrade_that_is_not_made(any_web: Web) -> None:
+    """Who asks for HTTP/2 (as Java's client does) goes on in HTTP/1.1: its body is read, and so is what follows."""
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    sent = b"".join(POST + upgrade + b"Content-Length: 7\r\n\r\n" + b'{"a":%d}' % n for n in range(2))
+    answer = talk(any_web, sent + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"202", b"202", b"200"]
+    assert [event_of(any_web.worker.claim())["data"] for _ in range(2)] == [{"a": 0}, {"a": 1}]
+
+
+def test_websocket_behind_a_request_under_way(any_web: Web) -> None:
+    """Two protocols never write at once: the answer comes, and the connection ends."""
+    waiting = POST + b"Prefer: wait=1\r\nContent-Length: 2\r\n\r\n{}"
+    answer = talk(any_web, waiting + UPGRADE + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_garbage_behind_a_request_does_not_cost_it_its_answer(any_web: Web) -> None:
     """A request that was complete is answered in full; the connection ends with it."""
     answer = talk(any_web, POST + b"Content-Length: 2\r\n\r\n{}" + b"\x00garbage\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 202 ")
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_garbage_behind_a_queued_request(any_web: Web) -> None:
+    """All that were complete are answered, in order; the connection ends with the last of them."""
+    waiting = POST + b"Prefer: wait=1\r\nContent-Length: 2\r\n\r\n{}"
+    healthy = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = talk(any_web, waiting + healthy + b"\x00garbage\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"202", b"200"]
 
 
 def test_pipelined_requests_are_answered_in_order(any_web: Web) -> None:
@@ -123,11 +173,40 @@ def test_flood_of_headers_is_cut(any_web: Web, flood: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 431 ") or (answer == b"" and len(flood) > 10**5), answer
 
 
+@pytest.mark.parametrize("size", [MAX_TARGET_BYTES + 1, 60_000, 1_000_000])
+def test_target_that_is_too_long(any_web: Web, size: int) -> None:
+    """A path or a query beyond its bound is 414, whether it comes in one piece or in many, or without an end."""
+    with any_web.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            for piece in (b"GET /healthz?", *(b"a" * 10_000 for _ in range(size // 10_000)), b"a" * (size % 10_000)):
+                connection.sendall(piece)
+            connection.sendall(b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 414 ") or (answer == b"" and size > 10**5), answer
+
+
+def test_first_header_without_an_end(any_web: Web) -> None:
+    """It is 431, and no matter of the target."""
+    with any_web.connect() as connection:
+        for piece in (b"GET /healthz HTTP/1.1\r\nX-A: ", b"a" * 2 * (MAX_TARGET_BYTES + MAX_HEADER_BYTES), b"a"):
+            connection.sendall(piece)
+            assert any_web.client.get("/healthz").status_code == 200  # the piece is read before the next one is sent
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
 def test_headers_within_their_bounds_are_taken(any_web: Web) -> None:
-    """Just below the bounds all is well."""
+    """Just below the bounds all is well, in one piece or in several."""
     flood = b"".join(b"X-%d: %s\r\n" % (n, b"a" * 140) for n in range(MAX_HEADERS - 2))
-    answer = talk(any_web, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + flood + b"\r\n")
-    assert answer.startswith(b"HTTP/1.1 200 ")
+    sent = b"GET /healthz?%s HTTP/1.1\r\nHost: localhost\r\n" % (b"a" * (MAX_TARGET_BYTES - 10)) + flood
+    with any_web.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), 4000):
+            connection.sendall(sent[start : start + 4000])
+            assert any_web.client.get("/healthz").status_code == 200  # the piece is read before the next one is sent
+        connection.sendall(b"Connection: close\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
 STALLS = {
@@ -162,6 +241,13 @@ def test_connection_that_stalls_before_its_headers_is_cut(impatient: Web, sent: 
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+def test_deadlines_as_they_are_shipped() -> None:
+    """Whoever stalls holds a connection for ten seconds of headers and thirty of body at most."""
+    assert (GuardedProtocol.headers_s, GuardedProtocol.body_s) == (HEADERS_S, BODY_S)
+    assert HEADERS_S <= 10
+    assert BODY_S <= 30
+
+
 def test_body_that_stalls_is_cut(impatient: Web) -> None:
     """A body has a deadline, and trickling does not renew it."""
     with impatient.connect() as connection:
@@ -171,6 +257,22 @@ def test_body_that_stalls_is_cut(impatient: Web) -> None:
     assert ImpatientProtocol.body_s * 0.9 <= time.monotonic() - began < 4
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"body-timeout" in answer
+
+
+class HastyProtocol(GuardedProtocol):
+    """Deadlines shorter than a wait of one second."""
+
+    headers_s = 0.2
+    body_s = 0.5
+
+
+def test_body_that_stalls_behind_a_request_under_way(start_web: Callable[..., Web], redis_url: str) -> None:
+    """Its deadline begins with its turn: the request before it gets its own answer, and 408 comes after that."""
+    web = start_web(redis_url, HastyProtocol)
+    web.deploy(function("any"))
+    waiting = POST + b"Prefer: wait=1\r\nContent-Length: 2\r\n\r\n{}"
+    answer = talk(web, waiting + POST + b"Content-Length: 100\r\n\r\n{")
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"202", b"408"]
 
 
 def test_unwanted_body_cannot_hold_a_connection(impatient: Web) -> None:

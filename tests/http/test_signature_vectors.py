@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from runtime.authoring.triggers import Hmac
+from runtime.authoring.routes import Hmac
 from tests.http.signing import NOW, check
 from triggers.http.signatures import RefusedError
 

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.authoring.triggers import Hmac, HttpTrigger
+from runtime.authoring.routes import Hmac
+from runtime.authoring.triggers import HttpTrigger
 from tests.http.signing import NOW, check, github, slack, stripe
 from triggers.http.signatures import MisconfiguredError, RefusedError, Signed, Terms, verify
 
@@ -142,6 +143,9 @@ class TestProviders:
         assert wrapped.document == b'{"action": "opened"}'
         assert refusal("github", {}, BODY, "s") == "signature-missing"
         assert refusal("github", github(BODY, "S"), BODY, "s") == "signature-invalid"
+        right = github(BODY, "s")["x-hub-signature-256"]
+        for wrong in (right[7:], right.upper(), f"sha256={right[7:].upper()}", f"{right},{right}", "sha256="):
+            assert refusal("github", {"x-hub-signature-256": wrong}, BODY, "s") == "signature-invalid"
         sha1 = {"x-hub-signature": "sha1=" + hmac.new(b"s", BODY, "sha1").hexdigest()}
         assert refusal("github", sha1, BODY, "s") == "signature-missing"
 
@@ -219,6 +223,23 @@ class TestProviders:
         unsigned = headers("https://hooks.example.org/in", b"", "application/json")
         assert refusal("twilio", unsigned, BODY, "s", public_url="https://hooks.example.org")
         assert "ONCUE_PUBLIC_URL" in problem("twilio", headers("https://hooks.example.org/in"), form, "s")
+
+    @pytest.mark.parametrize(
+        ("public_url", "target", "form", "signed"),
+        [
+            ("https://x.example", "/in", b"b=&a=2&a=1&a=1", "https://x.example/ina1a2b"),
+            ("https://x.example", "/in", b"B=1&a=2&A=3", "https://x.example/inA3B1a2"),
+            ("https://x.example:8443", "/in?a=%20", b"", "https://x.example:8443/in?a=%20"),
+            ("https://x.example:8443", "/in", b"", "https://x.example/in"),
+            ("https://x.example/base/", "/in", b"a=1", "https://x.example/base/ina1"),
+        ],
+    )
+    def test_twilio_as_its_libraries_sign(self, public_url: str, target: str, form: bytes, signed: str) -> None:
+        """Fields by name and then by value, each value once; with or without the port, and below the path of a proxy."""
+        signature = base64.b64encode(hmac.digest(b"s", signed.encode(), "sha1")).decode()
+        headers = {"x-twilio-signature": signature, "content-type": "application/x-www-form-urlencoded"}
+        assert check("twilio", headers, form, "s", target=target, public_url=public_url)
+        assert refusal("twilio", headers, form, "s", target=target + "x", public_url=public_url) == "signature-invalid"
 
     @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha384", "sha512"])
     def test_generic_hmac(self, algorithm: Any) -> None:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 import standardwebhooks
 
-from runtime.authoring.triggers import Hmac, HttpTrigger
+from runtime.authoring.routes import Hmac
+from runtime.authoring.triggers import HttpTrigger
 from tests.http.serving import Web, assert_problem, event_of, function
 from tests.http.signing import github, slack, stripe
 

@@ -52,7 +52,7 @@ class Amazon:
         return self._answer(request)
 
 
-def message(kind: str = "Notification", version: str = "2", at: float = NOW, **changes: Any) -> bytes:
+def message(kind: str = "Notification", version: str = "2", at: float = NOW, key: Any = KEY, **changes: Any) -> bytes:
     """A signed message; `changes` are made before it is signed, or after it when their name begins with an underscore."""
     fields: dict[str, Any] = {
         "Type": kind,
@@ -69,7 +69,7 @@ def message(kind: str = "Notification", version: str = "2", at: float = NOW, **c
     names = ["Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
     text = "".join(f"{name}\n{fields[name]}\n" for name in names if fields.get(name) is not None)
     digest = SHA256() if version == "2" else SHA1()  # version 1 of Amazon's signatures
-    fields["Signature"] = base64.b64encode(KEY.sign(text.encode(), padding.PKCS1v15(), digest)).decode()
+    fields["Signature"] = base64.b64encode(key.sign(text.encode(), padding.PKCS1v15(), digest)).decode()
     fields |= {name[1:]: value for name, value in changes.items() if name.startswith("_")}
     return json.dumps(fields).encode()
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from infra import process
 from infra.settings import Settings
@@ -63,6 +67,37 @@ def test_large_body_is_cut_with_constant_memory(web_process: tuple[subprocess.Po
         assert_problem(response, 413, "body-too-large")
     assert _memory_kib(running.pid, "VmHWM:") - before < 20_000
     assert httpx.post(f"{url}/v1/functions/any", json={}).status_code == 202
+
+
+STREAM = b"GET %s/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LIVE = (
+    b"GET %s/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def test_thousand_open_streams(web_process: tuple[subprocess.Popen[bytes], str], redis_url: str) -> None:
+    """Half by server-sent events and half by WebSocket: they take less than 200 MB, and ask Redis nothing while nothing happens."""
+    running, url = web_process
+    place = httpx.URL(url)
+    path: bytes = httpx.post(f"{url}/v1/functions/any", json={}).json()["links"]["self"].encode()
+    with contextlib.ExitStack() as open_, redis.Redis.from_url(redis_url) as connection:
+        for number in range(1000):
+            stream = open_.enter_context(socket.create_connection((place.host, place.port or 80), timeout=10))
+            stream.sendall((LIVE if number % 2 else STREAM) % path)
+            seen = b""
+            while b'"queued"' not in seen:
+                seen += stream.recv(4096)
+        before = _commands(connection)
+        threading.Event().wait(3)  # what is measured is what happens while nothing does
+        asked = _commands(connection) - before
+        assert _memory_kib(running.pid, "VmRSS:") < 200_000
+    assert asked < 100, "a poll of each stream would be a thousand commands"
+
+
+def _commands(connection: redis.Redis) -> int:
+    found: Any = connection.info("commandstats")
+    return sum(each["calls"] for each in found.values())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

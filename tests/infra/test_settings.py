@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import Settings, SettingsError, secret, variable
+from infra.settings import Settings, SettingsError, secret, unknown_names, variable
 
 
 def test_settings_without_an_environment() -> None:
@@ -69,13 +69,44 @@ def test_a_loopback_address(host: str) -> None:
         ("ONCUE_WORKERS", "0"),
         ("ONCUE_RATE_LIMIT", "fast"),
         ("ONCUE_PROXIES", "10.0.0.300"),
+        ("ONCUE_STORE", "bucket"),
+        ("ONCUE_URL", "localhost:8080"),
+        ("ONCUE_PUBLIC_URL", "hooks.example.org"),
+        ("ONCUE_RETENTION", "forever"),
     ],
 )
 def test_a_value_that_cannot_be(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """The error names the variable and the value, in one line."""
+    """The error names the variable, the value and the cure, in one line."""
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=rf"^{name}={value}: [^\n]+$"):
+    with pytest.raises(SettingsError, match=rf"^{name}={value}: [^\n]+$") as refused:
         Settings.load()
+    assert "Input should" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ONCUE_REDIS_URL", "http://u:hunter2@h"), ("ONCUE_BROKER", "http://u:hunter2@h"), ("ONCUE_KEY", "hunter2 ")],
+)
+def test_a_bad_value_that_holds_a_secret(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """It is named, and its value is not shown."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"^{name}=…: ") as refused:
+        Settings.load()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_an_empty_value(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It is as good as none, as compose files write what is not set."""
+    monkeypatch.setenv(variable(name), "")
+    assert Settings.load() == Settings()
+
+
+def test_names_that_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are known as such, so that `up` can say that they do nothing."""
+    for name in ("ONCUE_TIMEOUT", "ONCUE_SECRET_X", "ONCUE_CONNECTION_MAIN", "ONCUE_WORKERS"):
+        monkeypatch.setenv(name, "1")
+    assert unknown_names() == ["ONCUE_TIMEOUT"]
 
 
 def test_a_misspelt_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,9 +76,10 @@ def test_a_crashing_program(supervise: Supervise, eventually: Eventually) -> Non
 
 
 def test_a_program_killed_by_a_signal(supervise: Supervise, eventually: Eventually) -> None:
-    """The line names the signal."""
-    running = supervise(program("worker 0", "import os; os.kill(os.getpid(), 11)"))
-    eventually(lambda: running.has("worker 0 ended (killed by SIGSEGV); starting it again"))
+    """The line names the signal, or gives the number of one that has no name."""
+    running = supervise(*(program(f"worker {n}", f"import os; os.kill(os.getpid(), {n})") for n in (11, 40)))
+    eventually(lambda: running.has("worker 11 ended (killed by SIGSEGV); starting it again"))
+    eventually(lambda: running.has("worker 40 ended (killed by signal 40); starting it again"))
     assert running.stop() == 0
 
 
@@ -177,6 +180,23 @@ def test_a_second_supervisor_on_one_data_folder(supervise: Supervise, eventually
     assert not first.has("ended")
 
 
+def test_an_address_of_another_machine(supervise: Supervise) -> None:
+    """It has another cure than a port that is taken."""
+    running = supervise(program("worker 0"), ONCUE_HOST="192.0.2.1")  # TEST-NET-1, RFC 5737
+    assert running.wait() == 1
+    assert running.lines[0].endswith("; set ONCUE_HOST to an address of this machine")
+
+
+def test_a_data_folder_that_cannot_be_one(supervise: Supervise, tmp_path: Path) -> None:
+    """One sentence names the folder, the reason and the cure."""
+    (tmp_path / "data").write_text("a file")
+    running = supervise(program("worker 0"))
+    assert running.wait() == 1
+    assert running.lines == [
+        f"the data folder {tmp_path / 'data'} cannot be used (File exists); see that it can be written to, or set ONCUE_DATA"
+    ]
+
+
 def test_a_redis_that_is_not_there(supervise: Supervise) -> None:
     """A Redis of the user's that does not answer is told in a sentence, and nothing is started."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -235,6 +255,29 @@ def test_what_is_served(supervise: Supervise, eventually: Eventually, functions:
     ):
         assert running.has(words), words
     assert running.stop() == 0
+
+
+def test_sixty_functions_with_much_to_say(supervise: Supervise, eventually: Eventually, functions: Path) -> None:
+    """However long the deployment's line of them gets, each is told."""
+    function = '@function\ndef say_{n}(word: Literal["{schema}"]):\n    """{summary}"""\n'
+    source = "".join(function.format(n=n, schema="s" * 4000, summary="d" * 3000) for n in range(60))
+    make_function(functions, "many", f"from typing import Literal\nfrom runtime import function\n{source}")
+    running = supervise(program("worker 0"))
+    eventually(lambda: running.has("serving") and all(running.has(f"● say_{n} ") for n in range(60)))
+    assert not running.has("s" * 4000)
+    assert running.stop() == 0
+
+
+def test_a_deployment_that_cannot_be_started(environment: dict[str, str]) -> None:
+    """Where the host starts no process, one sentence says so, and what runs already is stopped in order."""
+    script = (
+        "from rich.console import Console\nfrom infra.feed import Feed\nfrom infra.processes import Program\nfrom infra.settings import Settings\n"
+        "from infra.supervisor import Supervisor, SupervisorError\n"
+        "supervisor = Supervisor(Settings.load(), Feed(Console()), [], deploying=Program('deploy', ['x' * 2**18], 0))\n"
+        "try: supervisor.run()\nexcept SupervisorError as error: print(error, supervisor.server.process)"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert answer.stdout == "'deploy' cannot be started (Argument list too long); start OnCue again None\n", answer.stderr
 
 
 def test_a_folder_that_changes(supervise: Supervise, eventually: Eventually, functions: Path) -> None:

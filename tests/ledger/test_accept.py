@@ -116,6 +116,17 @@ def test_the_promoter_is_woken_for_a_new_earliest_only(book: Book) -> None:
     assert book.redis.exists(QueueKeys("default").wake) == 0
 
 
+def test_a_wait_for_what_is_due_ends_on_time(book: Book) -> None:
+    """Delays are exact: the wait does not depend on how often Redis looks for commands that have waited long enough."""
+    late = []
+    for n in range(10):
+        started = time.monotonic()
+        book.worker.await_wake("default", 0.03 + n / 200)
+        late.append(time.monotonic() - started - 0.03 - n / 200)
+    assert sorted(late)[7] < 0.02
+    assert min(late) > -0.002
+
+
 def test_acceptances_of_one_moment_share_script_calls(book: Book) -> None:
     """A thousand acceptances take a handful of writes, and each caller hears of its own."""
     book.accept()  # loads the script

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.ledger.keys import QueueKeys
 from runtime.ledger.ledger import MAX_LOST
+from runtime.ledger.operations import Operations
 from tests.ledger.book import Book, acceptance, ids, verdict
 
 #: Short enough for a test, long enough not to run out between two commands.
@@ -234,6 +235,25 @@ def test_handing_back_burns_no_attempt(book: Book) -> None:
     assert second.fence > first.fence
     assert book.finish(second) == "succeeded"
     assert len(book.record(invocation_id).attempts) == 1
+
+
+def test_what_is_said_of_a_cancelled_one(
+    redis_url: str, open_book: Callable[..., Book], eventually: Callable[..., object]
+) -> None:
+    """Whether it waited, was handed back, or lost its worker while it ran, the words are true."""
+    book = open_book(redis_url, lease_s=LEASE_S)
+    people = Operations(book.edge, lambda _: None)
+    waits, handed_back, lost = book.accept(delay_s=60), book.accept(), book.accept()
+    claims = book.claims(2)
+    for each in (waits, handed_back, lost):
+        book.run(people.cancel(each))
+    book.worker.hand_back("default", claims[:1])
+    eventually(lambda: book.take_over("heir") or book.record(lost).is_final)
+    assert {each: book.record(each).error["message"] for each in (waits, handed_back, lost)} == {
+        waits: "it was cancelled while it waited to run",
+        handed_back: "it was cancelled before it had run to its end",
+        lost: "it was cancelled while it ran, and its worker is gone",
+    }
 
 
 def test_fetch_and_claim_in_one_script(book: Book) -> None:

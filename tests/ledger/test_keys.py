@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+import redis
+
+from infra.embedded import EmbeddedServer
+from runtime.ledger.events import Occurrence
 from runtime.ledger.keys import FOLDERS, NEWS_PATTERN, QUEUES, QueueKeys
-from tests.ledger.book import Book
+from runtime.ledger.operations import Operations, Target
+from runtime.ledger.outbox import Outbox
+from runtime.ledger.scripts import Script, script
+from tests.chaos.system import free_port
+from tests.ledger.book import Book, acceptance
 
 #: Without a TTL: bounded by the work that waits, by a cap, or by the number of functions and versions.
 BOUNDED = ("stream", "due", "wake", "dead", "parked", "stats", "versions", "outbox")
@@ -102,3 +114,51 @@ def test_an_index_is_trimmed_by_time_and_number(book: Book) -> None:
     assert book.redis.zcard(keys.index()) == 100_000
     assert book.redis.zscore(keys.index(), "old") is None
     assert book.redis.zrange(keys.index("thumbnail"), 0, -1) == [invocation_id.encode()]
+
+
+def test_a_cluster_takes_every_script(tmp_path: Path, open_book: Callable[..., Book], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No script touches two slots: in cluster mode the server would refuse it, whoever owns the slots."""
+
+    def strict(name: str) -> Script:
+        # Without a first line of its own a script is let through, for the sake of old ones.
+        source = b"#!lua\n" + script(name).source
+        return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+    monkeypatch.setattr("runtime.ledger.wire.script", strict)
+    monkeypatch.setattr("runtime.ledger.reads.script", strict)
+    with ClusterNode(tmp_path / "data", "everysec") as server, redis.Redis.from_url(server.url) as connection:
+        connection.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        while connection.execute_command("CLUSTER", "INFO").splitlines()[0] != b"cluster_state:ok":
+            pass
+        with pytest.raises(redis.ResponseError, match="slot"):
+            connection.eval("#!lua\nredis.call('SET', KEYS[1], 1) redis.call('SET', 'another', 1)", 1, "one")
+        book = open_book(server.url, lease_s=0.001)
+        made = live(book, "default")
+        people = Operations(book.edge, lambda _: Target("media", "v2"))
+        dead = book.record(made[2])
+        assert dead.status == "failed"
+        assert book.run(people.replay(dead)).outcome == "new"
+        assert book.run(people.drop([dead])) == 1
+        assert book.run(people.cancel(made[-1])) == "scheduled"
+        lost = book.accept()
+        book.claim()
+        while not book.take_over("heir"):
+            pass
+        outbox = Outbox(server.url, "default", "relay")
+        (follow_up,) = outbox.read(count=1, wait_s=0.05) or outbox.read(count=1, wait_s=0.05)
+        outbox.publish([Occurrence(id="1", source="/test", type="a", document=b"{}")])
+        outbox.accept([acceptance(), acceptance(queue="media")])
+        outbox.remove([follow_up[0]])
+        outbox.close()
+        book.worker.sent("default", book.worker.deliveries("default", "publisher", count=10, block_s=0.05))
+        book.worker.unsent("default", "publisher", count=10)
+        assert book.record(lost).lost >= 1
+
+
+class ClusterNode(EmbeddedServer):
+    """A cluster of one."""
+
+    def _options(self) -> list[str]:
+        # Left out, the bus takes the port 10,000 above, which need not be free and may be none.
+        ports = ["--port", str(free_port()), "--cluster-port", str(free_port())]
+        return [*super()._options(), *ports, "--bind", "127.0.0.1", "--cluster-enabled", "yes"]

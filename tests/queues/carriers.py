@@ -129,7 +129,7 @@ class StreamCarrier:
 class KafkaCarrier:
     def __init__(self, address: str) -> None:
         self.servers = address
-        self.address = f"{address}?session.timeout.ms=6000&heartbeat.interval.ms=500"
+        self.address = f"{address}?session.timeout.ms=4000&heartbeat.interval.ms=200"
         self.name = f"orders-{uuid4().hex[:8]}"
         self.url = f"kafka://main/{self.name}"
 

@@ -1,6 +1,7 @@
 """Drain 20,000 messages of each source and tell the rate: python -m tests.queues.drain [COUNT]
 
 The messages wait at the source before a listener starts; the rate is from the first acceptance seen to the last.
+Exits with 1, and a sentence, when the ledger does not hold each message exactly once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from tests.queues.carriers import Carrier, KafkaCarrier, RabbitCarrier, StreamCa
 from tests.queues.rig import ROOT, Queues
 
 
-def drain(name: str, carrier: Carrier, folder: Path, count: int) -> None:
+def drain(name: str, carrier: Carrier, folder: Path, count: int) -> str | None:
+    """Tell the rate of one source; return what went wrong."""
     with EmbeddedServer(folder / f"{name}-ledger") as ledger:
         queues = Queues(ledger.url, folder)
         queues.connections["MAIN"] = carrier.address
@@ -32,11 +34,15 @@ def drain(name: str, carrier: Carrier, folder: Path, count: int) -> None:
         while (reached := queues.accepted()) < count and time.monotonic() < began + 60:
             time.sleep(0.002)
         took_s = time.monotonic() - began
-        is_whole = reached == count and queues.numbers() == Counter(range(count))
         queues.stop(process)
+        sent, accepted = Counter(range(count)), queues.numbers()
+        lost, surplus = (sent - accepted).total(), (accepted - sent).total()
         left = carrier.unsettled("take")
         queues.close()
-    print(f"{name:9} {count} messages, each once: {is_whole}, left: {left}, {(reached - first) / took_s:,.0f} messages/s")
+    print(f"{name:9} {count - lost:,} of {count:,} messages, left: {left}, {(reached - first) / took_s:,.0f} messages/s")
+    if not lost and not surplus:
+        return None
+    return f"{name}: of {count:,} messages {lost:,} did not reach the ledger, and it holds {surplus:,} too many"
 
 
 def main(count: int) -> None:
@@ -49,10 +55,14 @@ def main(count: int) -> None:
             subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         )
         assert cluster.stdout is not None
-        drain("rabbitmq", RabbitCarrier(rabbitmq.url), folder, count)
-        drain("redis", StreamCarrier(source.url), folder, count)
-        drain("kafka", KafkaCarrier(cluster.stdout.readline().strip()), folder, count)
+        wrong = [
+            drain("rabbitmq", RabbitCarrier(rabbitmq.url), folder, count),
+            drain("redis", StreamCarrier(source.url), folder, count),
+            drain("kafka", KafkaCarrier(cluster.stdout.readline().strip()), folder, count),
+        ]
         cluster.kill()
+    if any(wrong):
+        sys.exit("\n".join(filter(None, wrong)))
 
 
 if __name__ == "__main__":

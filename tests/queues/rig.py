@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import redis
 
 from infra.embedded import EmbeddedServer
 from runtime.authoring.manifest import FunctionManifest, Manifest
-from runtime.authoring.triggers import FunctionOptions, QueueTrigger
+from runtime.authoring.options import FunctionOptions
+from runtime.authoring.triggers import EventTrigger, QueueTrigger
 from runtime.ledger.keys import QueueKeys
 from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Verdict
-from runtime.versions.catalog import Deployed
+from runtime.versions.catalog import Candidate, Catalog, Deployed
 from runtime.versions.registry import Registry
 
 ROOT = Path(__file__).parents[2]
@@ -47,8 +48,15 @@ class Queues:
         self.ledger.close()
         self._registry.close()
 
-    def deploy(self, folder: str = "tests", queue: str = "default", blob: str | None = None, **triggers: QueueTrigger) -> str:
-        """Deploy one function per name; return the version."""
+    def deploy(
+        self,
+        folder: str = "tests",
+        queue: str = "default",
+        blob: str | None = None,
+        percent: int = 0,
+        **triggers: QueueTrigger | EventTrigger,
+    ) -> str:
+        """Deploy one function per name; return the version. `percent`: the share of a candidate, "<folder>-candidate"."""
         self._versions += 1
         functions = tuple(
             FunctionManifest(
@@ -63,8 +71,13 @@ class Queues:
             for name, trigger in triggers.items()
         )
         version = f"{folder}-{self._versions}"
-        self._registry.switch(Deployed(folder, version, Manifest(folder=folder, python="3.11", functions=functions), 0))
+        manifest = Manifest(folder=folder, python="3.11", functions=functions)
+        candidate = Candidate(f"{folder}-candidate", manifest, percent) if percent else None
+        self._registry.switch(Deployed(folder, version, manifest, 0, candidate=candidate))
         return version
+
+    def catalog(self) -> Catalog:
+        return self._registry.catalog()
 
     def drop(self, folder: str = "tests") -> None:
         self._registry.drop(folder)
@@ -98,7 +111,9 @@ class Queues:
         return sum(status["counts"].get(what, 0) for status in self.statuses())
 
     def depth(self, queue: str = "default") -> int:
-        return int(self.redis.xlen(QueueKeys(queue).stream))
+        """How many invocations wait or run: here, or in the hands of RabbitMQ when that carries the queue."""
+        keys = QueueKeys(queue)
+        return int(self.redis.xlen(keys.stream)) + int(self.redis.zcard(keys.leases))
 
     def accepted(self, queue: str = "default") -> int:
         return int(self.redis.zcard(QueueKeys(queue).index()))
@@ -120,10 +135,11 @@ class Queues:
             found.update(int(message["data"]["n"]) for message in messages)
         return found
 
-    def work(self, most: int = 1, queue: str = "default") -> int:
-        """Run up to `most` invocations to their end, as a worker does; return how many there were."""
+    def work(self, most: int = 1, queue: str = "default", delivered: Sequence[str] = ()) -> int:
+        """Run up to `most` invocations to their end, as a worker does, or those `delivered`; return how many there were."""
         self.ledger.declare(queue)
-        claims = self.ledger.claim(queue, "tests", read=most)
+        deliveries = [("", each) for each in delivered]
+        claims = self.ledger.claim(queue, "tests", deliveries, read=0 if deliveries else most)
         verdicts = [
             Verdict(claim=claim, outcome="succeeded", attempt=b'{"outcome":"succeeded","duration_ms":1}', result=b"{}")
             for claim in claims

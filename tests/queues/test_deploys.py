@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 import redis
 
 from infra.embedded import EmbeddedServer
+from runtime.authoring.manifest import FunctionManifest
+from runtime.authoring.options import FunctionOptions
 from runtime.authoring.triggers import QueueTrigger
+from runtime.versions.catalog import Function
 from tests.queues.carriers import StreamCarrier, numbered
 from tests.queues.rig import Queues
 
 Eventually = Callable[..., object]
+
+FUNCTION = FunctionManifest(name="take", file="__init__.py", line=1, options=FunctionOptions(), triggers=(), input_schema={})
 
 
 def test_sources_added_changed_and_removed_by_deploys(
@@ -40,6 +47,22 @@ def test_sources_added_changed_and_removed_by_deploys(
     eventually(lambda: queues.statuses() == [])
 
 
+@pytest.mark.parametrize("options", [{}, {"batch": 2, "window_s": 0.05}], ids=["alone", "batches"])
+def test_a_share_of_the_messages_for_a_candidate(
+    queues: Queues, streams: redis.Redis, source_server: EmbeddedServer, eventually: Eventually, options: dict[str, Any]
+) -> None:
+    """A message's version is chosen by its event's id, so a repeat would get the same; batches are split by their own."""
+    orders = StreamCarrier(source_server.url)
+    version = queues.deploy(take=orders.trigger(**options), percent=40)
+    orders.send(numbered(200))
+    queues.listen()
+    eventually(lambda: sum(queues.numbers().values()) == 200, within_s=20)
+    function = Function("tests", version, FUNCTION, "tests-candidate", 40)
+    records = queues.records()
+    assert [each["version"] for each in records] == [function.version_for(each["event"]["id"]) for each in records]
+    assert 0.2 < Counter(each["version"] for each in records)["tests-candidate"] / len(records) < 0.6
+
+
 def test_a_connection_that_is_not_configured(
     queues: Queues, streams: redis.Redis, source_server: EmbeddedServer, eventually: Eventually
 ) -> None:
@@ -50,15 +73,19 @@ def test_a_connection_that_is_not_configured(
         lost=QueueTrigger(url="rabbitmq://my-rabbit/orders"),
         wrong=QueueTrigger(url="kafka://main/orders"),
         raw=QueueTrigger(url="redis://main/raw", format="bytes"),
+        typo=QueueTrigger(url="redis://typo/orders"),
     )
+    queues.connections["TYPO"] = "redis://:hunter2@host:63x79"
     queues.listen()
     orders.send(numbered(1))
-    eventually(lambda: queues.accepted() == 1 and len(queues.statuses()) == 4, within_s=20)
-    eventually(lambda: queues.states() == ["refused", "refused", "refused", "running"])
+    eventually(lambda: queues.accepted() == 1 and len(queues.statuses()) == 5, within_s=20)
+    eventually(lambda: queues.states() == ["refused"] * 4 + ["running"])
     reasons = {status["function"]: status["reason"] for status in queues.statuses()}
     assert reasons["lost"].endswith("is not configured; set ONCUE_CONNECTION_MY_RABBIT")
     assert "ONCUE_CONNECTION_MAIN is a unix address, and kafka://main/orders needs" in reasons["wrong"]
     assert "'raw' has none" in reasons["raw"]
+    assert reasons["typo"].startswith("ONCUE_CONNECTION_TYPO is no address that redis://typo/orders could use")
+    assert "hunter2" not in queues.log.read_text() + str(queues.statuses())
     assert all(words in queues.log.read_text() for words in ("ONCUE_CONNECTION_MY_RABBIT", "'raw' has none"))
 
 

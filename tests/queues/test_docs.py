@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from runtime.authoring.triggers import AUTHOR_UNITS, QueueTrigger
+from runtime.authoring.options import AUTHOR_UNITS
+from runtime.authoring.triggers import QueueTrigger
 from tests.queues.carriers import Carrier, KafkaCarrier, RabbitCarrier
 from tests.queues.rig import ROOT, Queues
 

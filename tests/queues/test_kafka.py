@@ -6,16 +6,21 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import confluent_kafka
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.authoring.triggers import QueueTrigger
 from tests.queues.carriers import KafkaCarrier, numbered
+from tests.queues.redelivery import killed
 from tests.queues.rig import Queues
-from triggers.queues.kafka import settings
-from triggers.queues.offsets import Offsets
+from triggers.queues.kafka.member import Heard, Member
+from triggers.queues.kafka.messages import settings
+from triggers.queues.kafka.offsets import Offsets
+from triggers.queues.source import Source
 
 Eventually = Callable[..., object]
 
@@ -80,6 +85,48 @@ def test_a_message_without_a_value(queues: Queues, kafka: KafkaCarrier, eventual
     eventually(lambda: queues.accepted() == 1, within_s=20)
     (event,) = queues.events()
     assert (event["data"], event["subject"], event["extensions"]["queue.offset"]) == (None, "order-7", 0)
+
+
+def test_a_message_delivered_six_times(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
+    """As for the other sources; the group takes some seconds to notice each death, and to share its partitions anew."""
+    killed(queues, kafka, eventually)
+
+
+def test_dead_letters_that_are_too_large(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
+    """With its reason a message exceeds what may be sent: it is buried without its body, at last without key and headers."""
+    queues.connections["MAIN"] = f"{kafka.address}&message.max.bytes=2000"
+    queues.deploy(take=kafka.trigger(format="cloudevents"))
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.servers})
+    producer.produce(kafka.name, b"x" * 1900, b"large body", partition=0)
+    producer.produce(kafka.name, b"no", b"k" * 1900, partition=0)
+    producer.produce(kafka.name, None, b"tombstone", headers={"mine": b"h" * 1900}, partition=0)
+    producer.produce(kafka.name, b"small", b"small", headers={"mine": b"h"}, partition=0)
+    assert producer.flush(10) == 0
+    queues.listen()
+    eventually(lambda: queues.count("invalid") == 4, within_s=20)
+    letters = {headers["oncue-id"].split("@")[0]: (body, headers) for body, headers in kafka.dead_letters()}
+    (large, large_headers), *without_key, (small, small_headers) = [letters[f"{kafka.name}-0-{offset}"] for offset in range(4)]
+    assert large is None
+    assert large_headers["oncue-reason"].endswith("its 1,900 bytes were left out, which did not fit")
+    for body, headers in without_key:
+        assert (body, "mine" in headers) == (None, False)
+        assert headers["oncue-reason"].endswith("its body, key and headers were left out, which did not fit")
+    assert (small, small_headers["mine"]) == (b"small", "h")
+    eventually(lambda: kafka.unsettled("take") == 0, within_s=20)
+
+
+def test_a_message_of_a_partition_that_was_taken_away() -> None:
+    """What was fetched before another member got the partition is left to that member."""
+    source = Source.of(QueueTrigger(url="kafka://main/orders"), SimpleNamespace(name="take"))  # type: ignore[arg-type]  # no more is read
+    heard: list[Heard] = []
+    desk = SimpleNamespace(source=source)
+    member = Member(confluent_kafka, {}, desk, None, hear=heard.extend, tell=lambda *_: None)  # type: ignore[arg-type]  # as above
+    kept, gone = (confluent_kafka.TopicPartition("orders", number) for number in range(2))
+    member._on_assign(None, [kept, gone])
+    member._on_lost(None, [gone])
+    messages = [confluent_kafka.Message("orders", number, 5, b"key", b"{}") for number in (1, 0)]
+    member._arrived(messages)
+    assert heard == [(messages[1], 1)]
 
 
 def test_brokers_that_do_not_answer_for_a_while(

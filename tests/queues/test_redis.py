@@ -93,6 +93,39 @@ def test_a_stream_deleted_under_the_listener(
     eventually(lambda: queues.numbers() == Counter(range(3)))
 
 
+def test_a_group_deleted_under_the_listener(
+    queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually
+) -> None:
+    """It is made anew from the start of the stream; what was accepted before makes no second invocation."""
+    queues.deploy(take=orders.trigger())
+    orders.send(numbered(3))
+    queues.listen()
+    eventually(lambda: queues.accepted() == 3, within_s=20)
+    for n in range(3, 6):
+        streams.xgroup_destroy(orders.name, "oncue.take")
+        orders.send(numbered(1, start=n))
+        eventually(lambda n=n: queues.accepted() == n + 1)
+    eventually(lambda: queues.count("duplicate") >= 9)
+    assert queues.numbers() == Counter(range(6))
+    assert running(queues)
+
+
+def test_entries_of_any_size(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
+    """What exceeds the function's `max_body` is a dead letter, by its data or its fields; headers are cut, and count for nothing."""
+    queues.deploy(take=orders.trigger())
+    flood = {f"h{n}": "x" * 100 for n in range(12_000)}
+    streams.xadd(orders.name, {"data": '{"n": 0, "big": "%s"}' % ("x" * 30_000_000)})
+    streams.xadd(orders.name, flood)
+    streams.xadd(orders.name, {**flood, "data": '{"n": 1}'})
+    orders.send(numbered(1, start=2))
+    queues.listen()
+    eventually(lambda: queues.accepted() == 2 and queues.count("invalid") == 2, within_s=20)
+    assert queues.numbers() == Counter([1, 2])
+    assert max(len(record["event"]["extensions"]["queue.headers"]) for record in queues.records()) < 200
+    reasons = [fields["oncue-reason"] for _, fields in streams.xrange(f"{orders.name}.dead")]
+    assert all("exceed the function's max_body of 1,048,576" in reason for reason in reasons)
+
+
 def test_a_source_killed_under_load(
     queues: Queues, orders: StreamCarrier, source_server: EmbeddedServer, eventually: Eventually
 ) -> None:
@@ -116,12 +149,17 @@ def test_a_source_killed_under_load(
 
 
 def test_a_key_that_is_no_stream(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
-    """The source is refused, with the reason."""
-    streams.set(orders.name, "no stream")
-    queues.deploy(take=orders.trigger())
+    """The source is refused, with the reason, be it from the start or under the listener; another one goes on."""
+    other = StreamCarrier(orders.address)
+    queues.deploy(take=orders.trigger(), other=other.trigger())
     queues.listen()
-    eventually(lambda: queues.states() == ["refused"], within_s=20)
-    assert "WRONGTYPE" in queues.statuses()[0]["reason"]
+    eventually(lambda: queues.states() == ["running", "running"], within_s=20)
+    streams.delete(orders.name)
+    streams.set(orders.name, "no stream")
+    eventually(lambda: queues.states() == ["refused", "running"])
+    assert any("WRONGTYPE" in status["reason"] for status in queues.statuses())
+    other.send(numbered(1))
+    eventually(lambda: queues.accepted() == 1)
 
 
 def test_a_listener_told_to_stop_while_the_queue_is_full(
@@ -149,3 +187,39 @@ def test_pubsub(queues: Queues, streams: Any, eventually: Eventually, channel: s
     eventually(lambda: queues.accepted() == 3 and queues.count("invalid") == 1)
     assert queues.numbers() == Counter({1: 2, 2: 1})
     assert {event["subject"] for event in queues.events()} == {"orders"}
+
+
+def test_pubsub_whose_server_is_killed(
+    queues: Queues, streams: Any, source_server: EmbeddedServer, eventually: Eventually
+) -> None:
+    """What is heard is accepted, each once and none between them lost; the listener comes back by itself, and hears on."""
+    queues.deploy(take=QueueTrigger(url="redis+pubsub://main/orders", lossy=True))
+    queues.listen()
+    eventually(lambda: running(queues), within_s=20)
+    for body in numbered(1000):
+        assert streams.publish("orders", body) == 1
+    eventually(lambda: queues.accepted() > 100)
+    assert source_server.process is not None
+    source_server.process.kill()
+    source_server.process.wait()
+    eventually(lambda: queues.states() == ["away"])
+    source_server.start()
+    eventually(lambda: streams.publish("orders", '{"n": 5000}') == 1, within_s=20)
+    eventually(lambda: queues.numbers()[5000] == 1)
+    assert queues.numbers() == Counter([*range(queues.accepted() - 1), 5000])
+
+
+def test_a_wrong_password(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
+    """The reason is reported, the password is not; once it is right the sources go on by themselves."""
+    queues.connections["MAIN"] = orders.address.replace("unix://", "unix://:hunter2@")
+    queues.deploy(take=orders.trigger(), heard=QueueTrigger(url="redis+pubsub://main/orders", lossy=True))
+    streams.config_set("requirepass", "another")
+    try:
+        queues.listen()
+        eventually(lambda: queues.states() == ["away", "away"], within_s=20)
+        assert all("password" in status["reason"] for status in queues.statuses())
+        assert "hunter2" not in queues.log.read_text() + str(queues.statuses())
+        streams.config_set("requirepass", "hunter2")
+        eventually(lambda: queues.states() == ["running", "running"], within_s=20)
+    finally:
+        streams.config_set("requirepass", "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import redis
 
 from runtime.authoring.triggers import CronTrigger
+from runtime.ledger.keys import QueueKeys
 from runtime.ledger.records import Acceptance
 from runtime.versions.collecting import Collector
 from runtime.versions.deployer import RefusedError
@@ -146,6 +149,10 @@ BROKEN = {
     "import error": ("import no_such_module_at_all\n", r"hello/__init__.py:1: No module named 'no_such_module_at_all'"),
     "crash": ("import os\nos.kill(os.getpid(), 9)\n", "ended its process"),
     "exit": ("import sys\nsys.exit(3)\n", r"sys.exit\(3\)"),
+    "writes outside": (
+        "open('own.txt', 'w')\n",
+        r"hello/__init__.py:1: PermissionError: .*: 'own.txt'; an import may read, and",
+    ),
     "no function": ("x = 1\n", "no function is declared in hello/"),
     "invalid cron": ("from runtime import cron\n@cron('99 * * * *')\ndef f(): ...\n", r"hello/__init__.py:\d: "),
     "clash": ("from runtime import http\n@http('POST /taken')\ndef f(): ...\n", r"two functions declare the route POST /taken"),
@@ -182,13 +189,28 @@ def _hasty_inspect(place: Path, *, name: str, python: str) -> object:
     return inspect(place, name=name, python=python, deadline_s=1.0)
 
 
-def test_an_import_that_forks_leaves_nothing_behind(host: Host, eventually: Callable[..., object]) -> None:
-    """The folder can be deployed; what its import left running has ended."""
-    marker = host.place / "pid"
-    source = f"import os, time\npid = os.fork()\nif not pid:\n    os.setsid()\n    open({str(marker)!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)\n    os._exit(0)\n"
-    host.deploy(host.folder("hello", source + greeting("one")))
-    pid = int(marker.read_text())
-    eventually(lambda: not Path(f"/proc/{pid}").exists())
+def test_an_import_that_leaves_a_fork_is_refused(host: Host) -> None:
+    """Nothing changes; what the import left running has ended, and no longer holds its connection."""
+    source = """
+        import os, socket, sys
+        if "runtime.authoring.inspector" in sys.modules.get("__main__").__spec__.name:
+            with socket.create_connection(("127.0.0.1", {port})) as link:
+                if not os.fork():
+                    os.setsid()
+                    link.sendall(b"forked")
+                    link.recv(1)
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(RefusedError, match=r"the import left .* running; start processes in the handler"):
+            host.deploy(host.folder("hello", textwrap.dedent(source.replace("{port}", str(port))) + greeting("one")))
+        assert host.live("hello") is None
+        listener.settimeout(10)
+        link, _ = listener.accept()
+        with link:
+            link.settimeout(10)
+            assert link.recv(6, socket.MSG_WAITALL) == b"forked"
+            assert link.recv(1) == b""
 
 
 def test_missing_secrets_are_refused_unless_allowed(host: Host) -> None:
@@ -338,14 +360,17 @@ def test_what_waits_stays_on_its_version_unless_it_is_adopted(host: Host, book: 
 
 
 def test_a_version_is_collected_only_without_open_work_and_dead_letters(make_host: Callable[..., Host], book: Book) -> None:
-    """Beyond the newest N: queued, delayed and failed invocations each keep theirs; the rest goes, files and all."""
+    """Beyond the newest N: queued, delayed and failed invocations each keep theirs; the rest goes, files, counts and all."""
     host = make_host(keep=5)
     words = ("queued", "delayed", "failed", "unused", "live")
     queued, delayed, failed, unused, live = (host.deploy(host.folder("hello", greeting(word))).plan.version for word in words)
     accept(book, failed)
     book.finish(book.claim(), "failed")
+    accept(book, unused)
+    book.finish(book.claim(), "succeeded")
     accept(book, queued)
     accept(book, delayed, delay_s=3600)
+    assert counted(book) == {failed, unused}
     one = Collector(host.registry, host.store, host.backlog, keep=0, grace_s=0)
     assert one.collect("hello") == [unused]
     assert set(host.registry.versions("hello")) == {queued, delayed, failed, live}
@@ -356,8 +381,15 @@ def test_a_version_is_collected_only_without_open_work_and_dead_letters(make_hos
     with pytest.raises(VersionGoneError):
         host.store.get(unused, "hello")
     assert host.store.get(queued, "hello").version == queued
+    assert counted(book) == {failed}
     book.finish(book.claim(), "succeeded")
     assert one.collect("hello") == [queued]
+    assert counted(book) == {failed}
+
+
+def counted(book: Book) -> set[str]:
+    """The versions whose outcomes are counted."""
+    return {field.decode().partition(" ")[0] for field in book.redis.hkeys(QueueKeys("default").versions)}
 
 
 def test_a_version_that_is_live_is_never_collected(make_host: Callable[..., Host]) -> None:

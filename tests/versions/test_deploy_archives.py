@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import socket
 import stat
 import struct
@@ -20,6 +21,7 @@ from runtime.versions.archive import MAX_ENTRIES, read_archive, write_archive
 from runtime.versions.pack import Pack, pack
 from tests.running import OnCue, start
 from tests.versions.deploying import greeting
+from triggers.http.deployments import MAX_ARCHIVE_BYTES
 
 Eventually = Callable[..., object]
 Build = Callable[[zipfile.ZipFile], None]
@@ -201,6 +203,24 @@ def test_an_archive_that_is_too_large_is_cut_off(oncue: OnCue) -> None:
         head = "POST /v1/deployments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
         connection.sendall(f"{head}Content-Length: {2**40}\r\n\r\n".encode())
         assert b" 413 " in connection.recv(100)
+
+
+def test_an_archive_that_tells_no_size_is_cut_off(oncue: OnCue) -> None:
+    """413 as soon as more has come than an archive may have; what came is kept neither in memory nor on disk."""
+    before, size = written(oncue), web_bytes(oncue)
+    piece, sent = bytes(2**20), 0
+    address = (httpx.URL(oncue.url).host, httpx.URL(oncue.url).port)
+    with socket.create_connection(address, timeout=30) as connection:
+        head = "POST /v1/deployments?folder=hello HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\n"
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        while sent < 4 * MAX_ARCHIVE_BYTES and not select.select([connection], [], [], 0)[0]:
+            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            sent += len(piece)
+        answer = connection.recv(4096)
+    assert b" 413 " in answer
+    assert MAX_ARCHIVE_BYTES <= sent < 2 * MAX_ARCHIVE_BYTES
+    assert written(oncue) == before
+    assert web_bytes(oncue) - size < FLAT_BYTES
 
 
 def test_what_is_no_archive_is_refused(oncue: OnCue) -> None:

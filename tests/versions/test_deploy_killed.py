@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from runtime.versions.pack import pack
@@ -74,3 +75,27 @@ def test_a_deploy_killed_at_a_stage(host: Host, redis_url: str, stage: str) -> N
     assert host.deploy(folder).changed == (stage != "switched")
     assert host.live("hello") == new
     assert [entry.version for entry in host.registry.history("hello")] == [new, old]
+
+
+def test_a_deploy_killed_while_an_import_hangs(
+    host: Host, redis_url: str, tmp_path: Path, eventually: Callable[..., object]
+) -> None:
+    """The import and what it has started end with the process that deploys."""
+    folder = host.folder("hello", "import subprocess\nsubprocess.run(['sleep', '600'])\n")
+    deploying = subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, redis_url, str(host.place), str(folder), "none"], cwd=Path(__file__).parents[2]
+    )
+
+    def importing() -> list[psutil.Process]:
+        inspectors = [
+            each for each in psutil.Process(deploying.pid).children() if "runtime.authoring.inspector" in each.cmdline()
+        ]
+        return [each for inspector in inspectors for each in (inspector, *inspector.children(recursive=True))]
+
+    eventually(lambda: any(each.name() == "sleep" for each in importing()))
+    processes = importing()
+    deploying.kill()
+    deploying.wait()
+    assert len(processes) == 3
+    eventually(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes), 5)
+    assert host.live("hello") is None

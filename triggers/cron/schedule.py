@@ -49,8 +49,16 @@ class Schedule:
 
     @property
     def policy(self) -> Policy:
-        trigger = self.trigger
-        return Policy(self.function.name, self.function.version, trigger.catch_up, trigger.max_catch_up, trigger.overlap)
+        function, trigger = self.function, self.trigger
+        return Policy(
+            function=function.name,
+            version=function.version,
+            catch_up=trigger.catch_up,
+            max_catch_up=trigger.max_catch_up,
+            overlap=trigger.overlap,
+            candidate=function.candidate or "",
+            percent=function.percent,
+        )
 
     def jitter_ms(self, slot_ms: int) -> int:
         """Return by how much a slot is put off: chosen by the slot, so that all schedulers choose alike."""
@@ -61,12 +69,14 @@ class Schedule:
         """Return what is accepted for a slot."""
         event = self._event(slot_ms, f"{self.id}@{moment(slot_ms).isoformat()}")
         due_ms = slot_ms + self.jitter_ms(slot_ms)
-        return Row(slot_ms, due_ms, slot_id(self.queue, self.id, slot_ms), f"cron:{event.id}", _document(event))
+        invocation_id, place = slot_id(self.queue, self.id, slot_ms), self.function.place_of(event.id)
+        return Row(slot_ms, due_ms, invocation_id, f"cron:{event.id}", _document(event), place)
 
     def row_by_hand(self, now_ms: int) -> Row:
         """Return what is accepted for "fire now"; its event says that it is of this moment."""
         invocation_id = new_id(self.queue)
-        return Row(0, 0, invocation_id, invocation_id, _document(self._event(now_ms, invocation_id)))
+        event, place = self._event(now_ms, invocation_id), self.function.place_of(invocation_id)
+        return Row(0, 0, invocation_id, invocation_id, _document(event), place)
 
     def _event(self, slot_ms: int, event_id: str) -> Event:
         time = moment(slot_ms)

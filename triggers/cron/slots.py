@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from runtime.authoring import schedule
+from runtime.authoring.cron_fields import plain
 from runtime.authoring.triggers import CronTrigger
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # a wall clock of no zone: offsets are added to it
@@ -34,7 +34,7 @@ def slots(trigger: CronTrigger, after_ms: int) -> Iterator[int]:
     minute, hour, *_ = trigger.expression.split()
     runs_on_real_time = minute.startswith("*") or hour.startswith("*")
     compute = _on_real_time if runs_on_real_time else _at_times_of_day
-    for second in compute(schedule.plain(trigger.expression), ZoneInfo(trigger.timezone), after_ms // 1000):
+    for second in compute(plain(trigger.expression), ZoneInfo(trigger.timezone), after_ms // 1000):
         yield second * 1000
 
 

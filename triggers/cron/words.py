@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 from pydantic import ValidationError
 
-from runtime.authoring import schedule as authoring
+from runtime.authoring.cron_fields import plain
 from runtime.authoring.errors import OnCueError
 from runtime.authoring.triggers import CronTrigger
 from runtime.ledger.schedules import History, State
@@ -30,7 +30,7 @@ def in_words(trigger: CronTrigger) -> str:
     """Say a schedule in English: "At 09:00 on Monday through Friday", "Every 30 seconds"."""
     if trigger.expression is None:
         return f"Every {_span(trigger.every_s or 0)}"
-    return CronSim(authoring.plain(trigger.expression), datetime(2000, 1, 1, tzinfo=UTC)).explain()
+    return CronSim(plain(trigger.expression), datetime(2000, 1, 1, tzinfo=UTC)).explain()
 
 
 def next_fires(trigger: CronTrigger, after_ms: int, count: int = 3) -> list[dict[str, Any]]:

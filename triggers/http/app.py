@@ -13,11 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from runtime.authoring.triggers import RESERVED_PATHS
+from runtime.authoring.routes import RESERVED_PATHS
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.wire import LedgerUnavailableError
 from runtime.versions.catalog import Catalog
-from runtime.versions.deployer import Deployer
 from triggers.http.access.audit import Audit, AuditTrail
 from triggers.http.access.guard import Guard, Keys, Policy, scope_of
 from triggers.http.answers import Answer, ProblemError, method_not_allowed
@@ -50,14 +49,14 @@ def build(
     policy: Policy | None = None,
     callbacks: Callbacks | None = None,
     public_url: str | None = None,
-    deployer: Deployer | None = None,
+    deployments: Deployments | None = None,
 ) -> Edge:
     """Return the application. It serves nothing until `Edge.serve` has been given a catalog.
 
     `secrets` gives the value of a secret by its name, for signatures; None when there is none. `keys` gives the API keys.
-    `public_url` is where senders reach this host, for schemes that sign it. `deployer`: who serves /v1/deployments.
+    `public_url` is where senders reach this host, for schemes that sign it. `deployments` serves /v1/deployments.
     """
-    return Edge(ledger, secrets, keys, policy or Policy(), callbacks or Callbacks(), public_url, deployer)
+    return Edge(ledger, secrets, keys, policy or Policy(), callbacks or Callbacks(), public_url, deployments)
 
 
 class Edge:
@@ -71,7 +70,7 @@ class Edge:
         policy: Policy,
         callbacks: Callbacks,
         public_url: str | None,
-        deployer: Deployer | None,
+        deployments: Deployments | None,
     ) -> None:
         self._guard = Guard(ledger.reads, keys, policy)
         self.audit = Audit(ledger.reads)
@@ -79,7 +78,7 @@ class Edge:
         self._waits = Waits(ledger)
         self._served: Served | None = None
         self._invoker = Invoker(ledger, self._waits, callbacks)
-        self._hooks = Hooks(ledger, self._waits, secrets, self._guard, public_url)
+        self._hooks = Hooks(ledger, self._waits, secrets, self._guard, callbacks, public_url)
         self._live = Live(ledger, self._waits)
         functions = Functions(ledger, lambda: self._served)
         rooms = (
@@ -92,7 +91,7 @@ class Edge:
             AuditTrail(ledger),
             self._metrics,
             Pages(self._ready, lambda: self.routes),
-            *((Deployments(deployer),) if deployer is not None else ()),
+            *((deployments,) if deployments is not None else ()),
         )
         #: every route but those that functions declare
         self.routes: list[Route] = [route for room in rooms for route in room.routes()]

@@ -10,9 +10,12 @@ from triggers.http.answers import Answer, Header
 MAX_RATE_PER_MINUTE = 60_000
 
 
-def consent(headers: Mapping[bytes, bytes]) -> Answer:
-    """Return the answer to OPTIONS: yes, to the origin that asks. It lets nobody in: each event is still verified."""
-    answer: list[Header] = [(b"allow", b"OPTIONS, POST")]
+def consent(headers: Mapping[bytes, bytes], methods: bytes = b"OPTIONS, POST") -> Answer:
+    """Return the answer to OPTIONS: yes, to the origin that asks. It lets nobody in: each event is still verified.
+
+    `methods`: what is allowed at this place.
+    """
+    answer: list[Header] = [(b"allow", methods)]
     origin = headers.get(b"webhook-request-origin", b"").strip()
     if 0 < len(origin) <= 255 and not origin.translate(None, _HOST_BYTES):
         answer.append((b"webhook-allowed-origin", origin))

@@ -12,8 +12,9 @@ Who accepts `application/x-ndjson` is told of each step as it begins: {"step": "
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
 
@@ -23,6 +24,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from runtime.authoring.errors import DeclarationError
+from runtime.ledger.following import AWAY
 from runtime.ledger.wire import unavailable
 from runtime.versions.archive import read_archive
 from runtime.versions.deployer import Deployer, RefusedError, Wishes
@@ -57,8 +59,10 @@ T = TypeVar("T")
 class Deployments:
     """The endpoints that deploy."""
 
-    def __init__(self, deployer: Deployer) -> None:
+    def __init__(self, deployer: Deployer, refresh: Callable[[], Awaitable[None]]) -> None:
+        """`refresh`: has the edge serve what is deployed now; who has been answered meets what was asked for."""
         self._deployer = deployer
+        self._refresh = refresh
         # One at a time: each may hold a folder's whole content in memory.
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="deployments")
 
@@ -150,8 +154,11 @@ class Deployments:
                 return
 
     async def _done(self, work: Callable[[], T]) -> T:
-        """Have something changed, in its turn."""
-        return await _in_thread(work, self._turn)
+        """Have something changed, in its turn, and serve what came of it before the answer goes out."""
+        done = await _in_thread(work, self._turn)
+        with contextlib.suppress(*AWAY):  # Redis has just gone away; the change is made, and will be heard of
+            await self._refresh()
+        return done
 
     async def _asked(self, work: Callable[[], T]) -> T:
         return await _in_thread(work, None)

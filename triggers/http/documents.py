@@ -5,12 +5,17 @@
  "error": null, "attempts": [{"attempt": 1, "outcome": "succeeded", "duration_ms": 21.4, …}],
  "result": {"media_type": "image/jpeg", "size": 4711, "filename": null, "href": "/v1/invocations/media-01j…/result"},
  "links": {"self": …, "result": …, "events": …, "cancel": …}}
+
+and of one that came with a callback URL:
+
+ "callback": {"host": "example.org", "state": "told", "tries": 1, "last_at": …, "answer": 204, "reason": null}
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from runtime.ledger.records import Invocation
 
@@ -77,7 +82,25 @@ def status_document(record: Invocation) -> dict[str, Any]:
         },
         "links": own,
     }
-    return document | {"replay_of": record.replay_of} if record.replay_of else document
+    if record.replay_of:
+        document["replay_of"] = record.replay_of
+    if record.callback:
+        document["callback"] = _callback(record)
+    return document
+
+
+def _callback(record: Invocation) -> dict[str, Any]:
+    parts = urlsplit(record.callback or "")
+    told = record.called_back or {"state": "waiting"}
+    return {
+        # The rest of the URL may hold a secret of whoever gave it.
+        "host": parts.hostname,
+        "state": told["state"],
+        "tries": record.callbacks,
+        "last_at": rfc3339(told.get("at_ms")),
+        "answer": told.get("answer"),
+        "reason": told.get("reason"),
+    }
 
 
 def _attempt(attempt: dict[str, Any]) -> dict[str, Any]:

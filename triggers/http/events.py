@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from runtime.authoring.triggers import FunctionOptions
+from runtime.authoring.options import FunctionOptions
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.events import EventRecord, Events
 from runtime.versions.subscriptions import occurrence
@@ -48,7 +48,7 @@ class EventDesk:
     async def all(self, request: Request) -> Answer:
         """Answer whatever is asked of all events."""
         if request.method == "OPTIONS":
-            return consent(request.scope[EXCHANGE].headers)
+            return consent(request.scope[EXCHANGE].headers, b"GET, HEAD, OPTIONS, POST")
         return await (self.publish(request) if request.method == "POST" else self.page(request))
 
     async def publish(self, request: Request) -> Answer:

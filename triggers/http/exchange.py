@@ -81,6 +81,9 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(given)
         if len(self.headers) != len(given):
             self._join(given)
+        version = scope["http_version"]
+        if version != "1.1" or b"host" not in self.headers:
+            self._check_version(version)
         asked = self.headers.get(b"x-request-id", b"")
         is_fit = 0 < len(asked) <= _MAX_ID_BYTES and not asked.translate(None, _ID_BYTES)
         self.request_id: bytes = asked if is_fit else next_id()
@@ -103,6 +106,15 @@ class Exchange:
             self.latency_s = time.perf_counter() - self._began
             message["headers"] += ((b"x-request-id", self.request_id), *self.further_headers)
         await self._send(message)
+
+    def _check_version(self, version: str) -> None:
+        """Refuse what the parser lets pass: what only HTTP/1.1 may say, and the versions that are none of ours."""
+        if version == "1.1":
+            self.fault = ProblemError(400, "malformed-request", "a request of HTTP/1.1 names its host; add the header Host")
+        elif version != "1.0" or b"transfer-encoding" in self.headers:
+            # RFC 9112, section 6.1: chunks in a request of HTTP/1.0 have been framed by somebody who may not know them.
+            close = (b"connection", b"close")
+            self.fault = ProblemError(400, "malformed-request", "this is no request of HTTP/1.1", headers=[close])
 
     def _join(self, given: list[tuple[bytes, bytes]]) -> None:
         seen: set[bytes] = set()

@@ -14,15 +14,18 @@ from typing import Any
 import structlog
 
 from runtime.authoring.event import Event
+from runtime.authoring.triggers import HttpTrigger
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.keys import new_id
 from runtime.ledger.records import Acceptance
 from runtime.versions.filters import matches
+from triggers.cloudevents import Received
 from triggers.http.access.guard import Guard
 from triggers.http.answers import JSON, Answer, Header, ProblemError, encode_json, json_answer
 from triggers.http.bodies import read_body
 from triggers.http.caching import twins_of
-from triggers.http.cloudevents import Received, mode_of, read_events
+from triggers.http.callbacks.urls import Callbacks
+from triggers.http.cloudevents import mode_of, read_events
 from triggers.http.consent import consent
 from triggers.http.documents import links, location
 from triggers.http.exchange import Exchange
@@ -41,6 +44,9 @@ from triggers.http.waiting import MAX_WAIT_S, Waits
 #: Gives a secret's value by its name, None when the host has none.
 Secrets = Callable[[str], str | None]
 
+#: What verifies who calls, and not what is said: these callers may name a callback URL, as those of a function may.
+_KNOWN_CALLERS = (None, "basic", "api_key")
+
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
@@ -57,12 +63,19 @@ class Hooks:
     """Serves the declared routes."""
 
     def __init__(
-        self, ledger: AsyncLedger, waits: Waits, secrets: Secrets, guard: Guard, public_url: str | None = None
+        self,
+        ledger: AsyncLedger,
+        waits: Waits,
+        secrets: Secrets,
+        guard: Guard,
+        callbacks: Callbacks,
+        public_url: str | None = None,
     ) -> None:
         self._ledger = ledger
         self._waits = waits
         self._secrets = secrets
         self._guard = guard
+        self._callbacks = callbacks
         self._public_url = public_url
         self._certificates = Certificates()
         self._log = structlog.get_logger("oncue.http")
@@ -95,12 +108,20 @@ class Hooks:
         for index, each in enumerate(wanted):
             _check(target, each, index if mode == "batch" else None)
         repeats = [_repeats(route, exchange, each, body) for each in wanted]
-        acceptances = [_acceptance(route, exchange, each, own, query) for each, own in zip(wanted, repeats, strict=True)]
+        more = self._more(exchange, trigger)
+        acceptances = [_acceptance(route, exchange, each, own, query, more) for each, own in zip(wanted, repeats, strict=True)]
         if mode == "batch":
             return await self._accept_batch(acceptances, ignored=len(deliveries) - len(wanted))
         if not wanted:
             return json_answer(200, {"ignored": True})
         return await self._answer(route, acceptances[0], repeats[0])
+
+    def _more(self, exchange: Exchange, trigger: HttpTrigger) -> dict[str, str]:
+        more = trace_fields(exchange.headers)
+        # Where the body is signed, anybody on the way could add a header: whoever it names would be told the result.
+        if trigger.verify in _KNOWN_CALLERS and (callback := exchange.headers.get(b"oncue-callback-url")) is not None:
+            more["callback"] = self._callbacks.read(callback)
+        return more
 
     async def _verify(self, route: Route, exchange: Exchange, body: bytes) -> Verified:
         trigger, scope = route.trigger, exchange.scope
@@ -194,7 +215,7 @@ def _repeats(route: Route, exchange: Exchange, delivery: _Delivery, body: bytes)
 
 
 def _acceptance(
-    route: Route, exchange: Exchange, delivery: _Delivery, repeats: Once, query: list[tuple[str, str]]
+    route: Route, exchange: Exchange, delivery: _Delivery, repeats: Once, query: list[tuple[str, str]], more: dict[str, str]
 ) -> Acceptance:
     target, payload = route.target, delivery.payload
     invocation_id = new_id(target.queue)
@@ -210,8 +231,8 @@ def _acceptance(
         fingerprint=repeats.fingerprint,
         key=repeats.key,
         watch=route.trigger.respond == "result",
-        more=trace_fields(exchange.headers),
-        cache=twins_of(target, payload, version),
+        more=more,
+        cache=twins_of(target, payload, version) if "callback" not in more else "",
         cache_ttl_s=target.manifest.options.cache_s or 0.0,
     )
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Mapping
 from typing import get_args
 
 from starlette.requests import Request
 from starlette.routing import Route
 
 from runtime.ledger.async_ledger import AsyncLedger
-from runtime.ledger.keys import queue_of
+from runtime.ledger.keys import given_ms
 from runtime.ledger.records import Invocation, Status
 from triggers.http.answers import Answer, Header, ProblemError, encode_json, json_answer
 from triggers.http.documents import RETRY_AFTER, status_document
+from triggers.http.exchange import EXCHANGE, Exchange
 from triggers.http.preferences import moment, wait_asked
 from triggers.http.query import next_link, read_limit, read_names
 from triggers.http.results import end_answer, is_fresh, open_answer
 from triggers.http.waiting import Waits
+
+#: Seconds for which any invocation is kept at least, unless a person drops it (runtime/execution/verdicts.py).
+SHORTEST_KEPT_S = 86400
 
 _STATUSES = get_args(Status)
 
@@ -79,7 +85,7 @@ class Invocations:
 
     async def _record(self, request: Request) -> tuple[Invocation, list[Header]]:
         invocation_id = request.path_params["id"]
-        wait_s = wait_asked({b"prefer": request.headers.get("prefer", "").encode("latin-1")})
+        wait_s = wait_asked(_headers(request))
         record = await self._waits.record(invocation_id, wait_s or 0)
         if record is None:
             raise missing(invocation_id)
@@ -87,11 +93,19 @@ class Invocations:
 
 
 def missing(invocation_id: str) -> ProblemError:
-    """Say that there is no record of an id; an id that was given out once has expired."""
-    if queue_of(invocation_id) is None:
+    """Say that there is no record of an id; 410 when one of its time has expired by now."""
+    moment_ms = given_ms(invocation_id)
+    if moment_ms is None:
         return ProblemError(404, "unknown-invocation", f"{invocation_id[:100]!r} is no id of an invocation")
-    return ProblemError(404, "unknown-invocation", f"there is no invocation {invocation_id!r}; it may have expired")
+    if moment_ms < (time.time() - SHORTEST_KEPT_S) * 1000:
+        return ProblemError(410, "invocation-expired", f"the invocation {invocation_id!r} is no longer kept")
+    return ProblemError(404, "unknown-invocation", f"there is no invocation {invocation_id!r}")
+
+
+def _headers(request: Request) -> Mapping[bytes, bytes]:
+    exchange: Exchange = request.scope[EXCHANGE]
+    return exchange.headers  # repeated ones joined, which Starlette's are not
 
 
 def _if_none_match(request: Request) -> bytes:
-    return request.headers.get("if-none-match", "").encode("latin-1")
+    return _headers(request).get(b"if-none-match", b"")

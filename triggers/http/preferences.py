@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from triggers.http.waiting import MAX_WAIT_S
 MAX_DELAY_S = 366 * 86400
 
 _MAX_KEY_BYTES = 255
+#: One of several preferences: commas part them, but for those in quotes.
+_PREFERENCE = re.compile(rb'(?:[^,"]|"[^"]*"?)+')
 
 
 def wait_asked(headers: Mapping[bytes, bytes]) -> int | None:
@@ -23,7 +26,7 @@ def wait_asked(headers: Mapping[bytes, bytes]) -> int | None:
     prefer = headers.get(b"prefer")
     if prefer is None:
         return None
-    for preference in prefer.split(b","):
+    for preference in _PREFERENCE.findall(prefer):
         name, _, value = preference.partition(b";")[0].partition(b"=")
         digits = value.strip(b' \t"')
         if name.strip().lower() == b"wait" and digits.isdigit():

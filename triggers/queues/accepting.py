@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
 from runtime.ledger.batches import accept_batch
+from runtime.ledger.events import Occurrence, publish_arguments
 from runtime.ledger.intake import Intake
-from runtime.ledger.keys import QueueKeys
+from runtime.ledger.keys import EVENTS, QueueKeys
 from runtime.ledger.reads import Reads
 from runtime.ledger.records import Acceptance, Accepted
 from runtime.ledger.wire import LedgerUnavailableError
@@ -19,6 +21,8 @@ from triggers.queues.backoff import Backoff
 #: Seconds between two tries to reach the ledger: the first pause, the longest one.
 BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 2.0
+
+T = TypeVar("T")
 
 
 class Accepting:
@@ -48,34 +52,38 @@ class Accepting:
 
     async def accept(self, acceptance: Acceptance) -> Accepted:
         """Accept an invocation; return when the ledger has it. The acceptance's id makes every repetition safe."""
+        return await self._insist(lambda: self._intake.accept(acceptance))
+
+    async def accept_batch(self, acceptance: Acceptance, digests: Sequence[str]) -> list[int]:
+        """Accept an invocation for a batch, as `runtime.ledger.batches.accept_batch` does."""
+        return await self._insist(lambda: accept_batch(self.reads, acceptance, digests))
+
+    async def publish(self, occurrence: Occurrence) -> None:
+        """Publish an event by name; return when the ledger has it. A repeat is a duplicate."""
+        base, arguments = QueueKeys(EVENTS).base, publish_arguments([occurrence])
+        await self._insist(lambda: self.reads.run("publish", base, *arguments))
+
+    async def depth(self, queue: str) -> int:
+        """Return how many invocations of a queue wait or run, whichever carrier has them."""
+        return await self._insist(lambda: self._depth(QueueKeys(queue)))
+
+    async def _depth(self, keys: QueueKeys) -> int:
+        # What another carrier has taken over leaves the stream for the leases: counted twice on its way, never missed.
+        here, elsewhere = self.reads.do("XLEN", keys.stream), self.reads.do("ZCARD", keys.leases)
+        depth: int = await here + await elsewhere
+        return depth
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the ledger, again and again while it is away."""
         while True:
             await self._is_there.wait()
             try:
-                accepted = await self._intake.accept(acceptance)
+                answer = await ask()
             except LedgerUnavailableError as error:
                 self._is_away(error)
             else:
                 self._backoff.reset()
-                return accepted
-
-    async def accept_batch(self, acceptance: Acceptance, digests: Sequence[str]) -> list[int]:
-        """Accept an invocation for a batch, as `runtime.ledger.batches.accept_batch` does."""
-        while True:
-            await self._is_there.wait()
-            try:
-                return await accept_batch(self.reads, acceptance, digests)
-            except LedgerUnavailableError as error:
-                self._is_away(error)
-
-    async def depth(self, queue: str) -> int:
-        """Return how many invocations of a queue wait or run."""
-        while True:
-            await self._is_there.wait()
-            try:
-                depth: int = await self.reads.do("XLEN", QueueKeys(queue).stream)
-                return depth
-            except LedgerUnavailableError as error:
-                self._is_away(error)
+                return answer
 
     def _is_away(self, error: LedgerUnavailableError) -> None:
         if self._is_there.is_set():

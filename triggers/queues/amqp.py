@@ -9,6 +9,7 @@ import pika  # type: ignore[import-untyped]  # it comes without types
 from pika.adapters.asyncio_connection import AsyncioConnection  # type: ignore[import-untyped]  # as above
 from pika.exceptions import AMQPError, ChannelClosed  # type: ignore[import-untyped]  # as above
 
+from triggers.queues.amqp_values import read_all_values
 from triggers.queues.message import SourceAwayError, SourceRefusedError
 
 #: Seconds that opening a connection may take.
@@ -18,6 +19,10 @@ BLOCKED_S = 30.0
 
 #: Reply codes that trying again does not mend (AMQP 0-9-1, section 1.2): the declaration or the configuration must change.
 _REFUSALS = {403, 405, 406, 530}
+
+
+class UnroutableError(SourceAwayError):
+    """There is no such queue to publish to."""
 
 
 class Channel:
@@ -47,14 +52,19 @@ class Channel:
 
     async def confirm(self) -> None:
         """Have every `publish` wait until RabbitMQ has taken the message over."""
+        self.raw.add_on_return_callback(lambda *_: self._on_return())
         await self.do("confirm_delivery", self._on_confirm)
 
     async def publish(self, queue: str, body: bytes, properties: pika.BasicProperties) -> None:
-        """Publish to a queue; return when RabbitMQ has it."""
+        """Publish to a queue; return when RabbitMQ has it.
+
+        Raises:
+            UnroutableError: there is no such queue.
+        """
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.add(confirmed)
         try:
-            self.raw.basic_publish("", queue, body, properties)
+            self.raw.basic_publish("", queue, body, properties, mandatory=True)
             self._published += 1
             self._unconfirmed[self._published] = confirmed
             await asyncio.wait({confirmed, self.closed}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,6 +85,12 @@ class Channel:
                 confirmed.set_result(None)
             else:
                 confirmed.set_exception(SourceAwayError("RabbitMQ did not take a dead letter over"))
+
+    def _on_return(self) -> None:
+        # It does not say which one it was. All go to one queue, and one too many is better than one too few.
+        for confirmed in self._unconfirmed.values():
+            if not confirmed.done():
+                confirmed.set_exception(UnroutableError("RabbitMQ has no queue for dead letters"))
 
     def _on_close(self, _channel: Any, reason: Exception) -> None:
         if not self.closed.done():
@@ -99,6 +115,7 @@ class Connection:
             SourceAwayError: nobody answers. SourceRefusedError: the URL or the credentials are wrong.
         """
         self = cls()
+        read_all_values()
         try:
             parameters = pika.URLParameters(url)
         except ValueError as error:

@@ -52,8 +52,7 @@ class QueueEngine:
             if keeper is None:
                 keeper = self._keepers[source_id] = Keeper(source, self._accepting, self._connections, self._changed.set)
                 keeper.start()
-            else:
-                keeper.hand_off.source = source
+            keeper.hand_off.source, keeper.hand_off.catalog = source, catalog
 
     async def close(self) -> None:
         """Stop intake, finish hand-offs, acknowledge them, and give back the rest."""

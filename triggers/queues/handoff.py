@@ -12,12 +12,14 @@ import msgspec
 
 from runtime.ledger.keys import new_id
 from runtime.ledger.records import Acceptance
+from runtime.versions.catalog import Catalog
 from runtime.versions.filters import matches
+from runtime.versions.subscriptions import occurrence
 from triggers.queues.accepting import Accepting
 from triggers.queues.batching import Batching
 from triggers.queues.gate import Gate
-from triggers.queues.message import Message, Settled
-from triggers.queues.reading import Read, read
+from triggers.queues.message import InvalidMessageError, Message, Settled
+from triggers.queues.reading import QUEUE_EVENT, Read, read
 from triggers.queues.source import Source
 
 _JSON = msgspec.json.Encoder().encode
@@ -30,6 +32,8 @@ class HandOff:
     def __init__(self, accepting: Accepting, source: Source) -> None:
         #: as it is deployed now; a deploy that keeps the declaration changes the version only
         self.source = source
+        #: whose subscriptions hear of CloudEvents
+        self.catalog = Catalog()
         self._accepting = accepting
         self._gate = Gate(accepting, source.trigger.pause_above)
         self._batching = Batching(accepting, self._gate, source.trigger) if source.trigger.batch > 1 else None
@@ -52,7 +56,13 @@ class HandOff:
             InvalidMessageError: it cannot be read; it belongs among the dead letters.
         """
         source, trigger = self.source, self.source.trigger
+        most = source.function.manifest.options.max_body_bytes
+        if message.size > most:
+            raise InvalidMessageError(
+                f"its {message.size:,} bytes exceed the function's max_body of {most:,}; raise that or send less"
+            )
         found = read(message, url=source.url, format=trigger.format, takes_blob=source.takes_blob)
+        await self._publish(found)
         if not matches(trigger.when, found.event.data):
             return "filtered"
         if self._batching is not None:
@@ -74,6 +84,15 @@ class HandOff:
         finally:
             self._gate.leave()
         return "accepted" if accepted.outcome == "new" else "duplicate"
+
+    async def _publish(self, found: Read) -> None:
+        """Have those who subscribe to a CloudEvent's type get it, too; this source's own function gets it from here."""
+        if found.event.type == QUEUE_EVENT or not self.catalog.subscriptions:
+            return
+        happened = occurrence(self.catalog, found.event, blob=found.blob)
+        owed = [each for each in happened.owed if each.function != self.source.function.name]
+        if owed:
+            await self._accepting.publish(msgspec.structs.replace(happened, owed=owed))
 
     def _digest(self, found: Read) -> str:
         """Return the dedupe digest of a message: by the field that `dedupe=` names, else by its identity; "" for neither."""

@@ -11,7 +11,7 @@ import structlog
 from triggers.queues.accepting import Accepting
 from triggers.queues.backoff import Backoff
 from triggers.queues.handoff import HandOff
-from triggers.queues.kafka import KafkaListener
+from triggers.queues.kafka.listener import KafkaListener
 from triggers.queues.listener import Desk, Listener, Report, end
 from triggers.queues.message import SourceAwayError, SourceRefusedError
 from triggers.queues.rabbitmq import RabbitListener
@@ -109,7 +109,12 @@ def connection_url(source: Source, connections: Connections) -> str:
     scheme, wanted = source.trigger.scheme, _SCHEMES[source.trigger.scheme]
     if url is None:
         raise SourceRefusedError(f"the connection {source.connection!r} of {source.url} is not configured; set {variable}")
-    found = urlsplit(url).scheme if "://" in url else ""
+    try:
+        found = urlsplit(url).scheme if "://" in url else ""
+        if scheme != "kafka":
+            _ = urlsplit(url).port
+    except ValueError as error:
+        raise SourceRefusedError(f"{variable} is no address that {source.url} could use: {error}") from None
     if found not in wanted:
         raise SourceRefusedError(
             f"{variable} is a {found or 'bare'} address, and {source.url} needs "

@@ -18,6 +18,9 @@ from triggers.queues.source import Source
 #: Seconds that hand-offs under way may take once a listener stops; and when nothing can be handed over at that moment.
 FINISH_S = 5.0
 FINISH_BLOCKED_S = 0.5
+#: Tries to hand over a message that fails though the ledger is there, and seconds between them; then it is a dead letter.
+TRIES = 3
+PAUSE_S = 0.5
 
 State = Literal["connecting", "running", "away", "refused"]
 
@@ -83,14 +86,22 @@ class Desk:
         """See to a message; return when the source may forget it.
 
         Raises:
-            Exception: it could not be handed over, and the ledger is not to blame.
+            Exception: it is a dead letter that could not be buried.
         """
-        try:
-            outcome = await self.hand_off.take(message)
-        except InvalidMessageError as error:
-            await self.refuse(message, str(error), bury)
-            return
-        self.report.counts[outcome] += 1
+        why = ""
+        for _ in range(TRIES):
+            try:
+                self.report.counts[await self.hand_off.take(message)] += 1
+            except InvalidMessageError as error:
+                why = str(error)
+                break
+            except Exception as error:  # a defect that one message meets must not hold up those behind it
+                self.log.exception("a message could not be handed over", message=message.identity)
+                why = f"it could not be handed over: {error}"
+                await asyncio.sleep(PAUSE_S)
+            else:
+                return
+        await self.refuse(message, why, bury)
 
     async def refuse(self, message: Message, reason: str, bury: Bury | None) -> None:
         """See to a message that cannot be handed over: bury it, or drop it where the source says so."""

@@ -31,6 +31,11 @@ class Message:
     #: what the listener got, for its own dead letters
     original: Any = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its data; of named texts, their characters."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in (self.fields or {}).items())
+
 
 #: What became of a message that needs no more: each means that the source may forget it.
 Settled = Literal["accepted", "duplicate", "filtered"]

@@ -7,12 +7,12 @@ the consumer is cancelled and its messages are returned, so that `consumer_timeo
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
 from typing import Any
 
 import pika  # type: ignore[import-untyped]  # it comes without types
 
-from triggers.queues.amqp import Channel, Connection, settle
+from triggers.queues.amqp import Channel, Connection, UnroutableError, settle
+from triggers.queues.amqp_values import as_json, moment, text, to_send_on
 from triggers.queues.listener import Desk, UnderWay, until_first
 from triggers.queues.message import Message, SourceAwayError, SourceRefusedError
 
@@ -23,6 +23,8 @@ DELIVERY_LIMIT = 20
 #: Seconds without a hand-off after which messages are returned, and how often that is looked at.
 RETURN_AFTER_S = 30.0
 LOOK_S = 1.0
+#: Seconds after which a message whose dead letter was not taken goes back to its queue.
+PAUSE_S = 1.0
 
 
 class RabbitListener:
@@ -33,6 +35,7 @@ class RabbitListener:
         self._url = url
         trigger = desk.source.trigger
         self._queue, self._dead = desk.source.name, desk.source.dead_letter
+        self._kind = trigger.queue_type or "quorum"
         self._prefetch = trigger.prefetch or max(PREFETCH, 2 * trigger.batch)
         self._under_way = UnderWay(self._prefetch)
         self._buries = trigger.on_invalid == "dead_letter" or trigger.dead_letter is not None
@@ -62,14 +65,13 @@ class RabbitListener:
         """Make the queue, its dead letters and its binding, unless they are there."""
         source, channel = self._desk.source, await connection.channel()
         trigger = source.trigger
-        kind = trigger.queue_type or "quorum"
         says_how = trigger.queue_type or trigger.delivery_limit or trigger.dead_letter
         if self._buries and not await connection.exists("queue", self._dead):
-            await channel.do("queue_declare", self._dead, durable=True, arguments={"x-queue-type": kind})
+            await self._declare_dead(channel)
         # A queue that is there is taken as it is, unless the source says how it has to be.
         if says_how or not await connection.exists("queue", self._queue):
             try:
-                await channel.do("queue_declare", self._queue, durable=True, arguments=self._arguments(kind))
+                await channel.do("queue_declare", self._queue, durable=True, arguments=self._arguments())
             except SourceRefusedError as error:
                 raise SourceRefusedError(
                     f"the queue {self._queue!r} is there with other arguments; leave queue_type, delivery_limit and "
@@ -82,8 +84,11 @@ class RabbitListener:
             await channel.do("queue_bind", self._queue, exchange, pattern)
         channel.raw.close()
 
-    def _arguments(self, kind: str) -> dict[str, Any]:
-        trigger = self._desk.source.trigger
+    async def _declare_dead(self, channel: Channel) -> None:
+        await channel.do("queue_declare", self._dead, durable=True, arguments={"x-queue-type": self._kind})
+
+    def _arguments(self) -> dict[str, Any]:
+        trigger, kind = self._desk.source.trigger, self._kind
         arguments: dict[str, Any] = {"x-queue-type": kind}
         if self._buries:
             arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self._dead}
@@ -128,63 +133,52 @@ class RabbitListener:
         tag = method.delivery_tag
         try:
             await self._desk.settle(_message(method, properties, body), self._bury)
-        except (SourceAwayError, SourceRefusedError):
-            return  # the channel is gone; the message comes again
-        except Exception:  # one message must not hold up the others; it comes again, up to its limit
-            self._desk.log.exception("a message could not be handed over", message=properties.message_id)
+        except Exception as error:  # its dead letter was not taken, as when the channel is gone; it comes again
+            if not isinstance(error, SourceAwayError | SourceRefusedError):
+                self._desk.log.exception("a dead letter could not be buried", message=text(properties.message_id))
+            await asyncio.sleep(PAUSE_S)
             if raw.is_open:
-                raw.basic_reject(tag, requeue=True)
+                raw.basic_nack(tag, requeue=True)
             return
         if raw.is_open:
             raw.basic_ack(tag)
 
     async def _bury(self, message: Message, reason: str) -> None:
         properties: pika.BasicProperties = message.original
-        headers = {**(properties.headers or {}), "oncue-reason": reason, "oncue-source": self._desk.source.url}
-        kept = {name: value for name, value in vars(properties).items() if value is not None and name != "headers"}
-        # A message's own expiration has run out, or would end its stay among the dead letters.
-        kept.pop("expiration", None)
-        await self._graves.publish(
-            self._dead, message.body, pika.BasicProperties(**kept | {"headers": headers, "delivery_mode": 2})
-        )
+        letter = _letter(properties, {"oncue-reason": reason, "oncue-source": self._desk.source.url})
+        try:
+            await self._graves.publish(self._dead, message.body, letter)
+        except UnroutableError:
+            await self._declare_dead(self._graves)
+            await self._graves.publish(self._dead, message.body, letter)
 
 
 def _message(method: Any, properties: pika.BasicProperties, body: bytes) -> Message:
     return Message(
         body,
-        properties.message_id or None,
-        headers={name: _value(value) for name, value in (properties.headers or {}).items()},
-        content_type=properties.content_type,
-        time=_moment(properties.timestamp),
-        subject=method.routing_key,
-        facts={"exchange": method.exchange, "redelivered": method.redelivered, **_said(properties)},
+        text(properties.message_id) or None,
+        headers={name: as_json(value) for name, value in (properties.headers or {}).items()},
+        content_type=text(properties.content_type),
+        time=moment(properties.timestamp),
+        subject=text(method.routing_key),
+        facts={"exchange": text(method.exchange), "redelivered": method.redelivered, **_said(properties)},
         original=properties,
     )
 
 
+def _letter(properties: pika.BasicProperties, why: dict[str, str]) -> pika.BasicProperties:
+    """Return a message's properties as those of its dead letter: all but what would act once more."""
+    kept = {name: value for name, value in vars(properties).items() if value is not None}
+    # A message's own expiration has run out, or would end its stay among the dead letters.
+    kept.pop("expiration", None)
+    # CC and BCC would send it to their queues again.
+    headers = to_send_on({name: value for name, value in kept.pop("headers", {}).items() if name not in ("CC", "BCC")})
+    # RabbitMQ takes a message from nobody but the user whom it names (406), and this connection's is another one.
+    user = text(kept.pop("user_id", None))
+    why = why if user is None else {**why, "oncue-user-id": user}
+    return pika.BasicProperties(**kept | {"headers": headers | why, "delivery_mode": 2})
+
+
 def _said(properties: pika.BasicProperties) -> dict[str, str]:
     names = ("correlation_id", "reply_to", "app_id", "type")
-    return {name: getattr(properties, name) for name in names if getattr(properties, name) is not None}
-
-
-def _value(value: Any) -> Any:
-    """Return a header's value as JSON."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {str(name): _value(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_value(each) for each in value]
-    if isinstance(value, bool | float) or value is None:
-        return value
-    return int(value) if isinstance(value, int) else str(value)  # pika reads 64-bit integers as a subclass of its own
-
-
-def _moment(seconds: int | None) -> datetime | None:
-    # Some producers write milliseconds into this field of seconds; then the moment of arrival is closer to the truth.
-    try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
+    return {name: said for name in names if (said := text(getattr(properties, name))) is not None}

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from runtime.authoring.event import Event
-from triggers.cloudevents import STRUCTURED, Arrived, CloudEventError, from_attributes, from_document, is_json
-from triggers.http.answers import ProblemError
-from triggers.http.bodies import read_json
+from triggers.cloudevents import STRUCTURED, InvalidEventError, from_attributes, from_document, is_json
 from triggers.queues.message import InvalidMessageError, Message
+from triggers.strict_json import InvalidJsonError, read_json
 
 #: The type of the event of a message that is no CloudEvent, and of a batch of messages.
 QUEUE_EVENT = "oncue.queue"
@@ -78,14 +77,14 @@ def in_batch(found: Read) -> dict[str, Any]:
 
 def _cloud_event(message: Message, url: str, attributes: dict[str, Any]) -> Read:
     try:
-        arrived: Arrived
         if attributes:
-            arrived = from_attributes(attributes, message.content_type, message.body, _json)
+            said = {"datacontenttype": message.content_type} if message.content_type else {}
+            received = from_attributes({**attributes, **said}, message.body)
         else:
-            arrived = from_document(_json(message.body))
-    except CloudEventError as error:
+            received = from_document(_json(message.body))
+    except (InvalidEventError, InvalidJsonError) as error:
         raise InvalidMessageError(str(error)) from error
-    event = arrived.event
+    event = received.event
     extended = Event(
         id=event.id,
         source=event.source,
@@ -96,7 +95,7 @@ def _cloud_event(message: Message, url: str, attributes: dict[str, Any]) -> Read
         content_type=event.content_type,
         extensions={**event.extensions, **_extensions(message, url)},
     )
-    return Read(extended, arrived.blob, f"{event.source} {event.id}")
+    return Read(extended, received.blob, f"{event.source} {event.id}")
 
 
 def _data(message: Message, format: str, takes_blob: bool) -> tuple[Any, bytes | None]:
@@ -129,9 +128,8 @@ def _data(message: Message, format: str, takes_blob: bool) -> tuple[Any, bytes |
 
 def _json(body: bytes) -> Any:
     try:
-        # As strict as over HTTP: what one reader takes for another value than the next must not get in.
         return read_json(body)
-    except ProblemError as error:
+    except InvalidJsonError as error:
         raise InvalidMessageError(str(error)) from error
 
 

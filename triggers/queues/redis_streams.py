@@ -127,8 +127,8 @@ class StreamListener:
                 self._lost(entry)
         except LedgerUnavailableError:
             return  # the source is away, and so are its dead letters
-        except Exception:  # one entry must not hold up the others; it is delivered again, up to its limit
-            self._desk.log.exception("a message could not be handed over", message=entry)
+        except Exception:  # its dead letter was not taken; it is delivered again, up to its limit
+            self._desk.log.exception("a dead letter could not be buried", message=entry)
             return
         done.append(entry)
 
@@ -139,10 +139,14 @@ class StreamListener:
     async def _keep(self) -> None:
         """Keep what waits from looking idle, and take over what others have left."""
         while True:
-            if self._held:
-                await self._commands.do("XCLAIM", self._stream, self._group, self._consumer, 0, *self._held, "JUSTID")
-            if not self._desk.hand_off.blocked_s:
-                await self._take_over()
+            try:
+                if self._held:
+                    await self._commands.do("XCLAIM", self._stream, self._group, self._consumer, 0, *self._held, "JUSTID")
+                if not self._desk.hand_off.blocked_s:
+                    await self._take_over()
+            except redis.ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise  # else it was deleted under us; who reads makes it anew
             await asyncio.sleep(self._claim_idle_s / 3)
 
     async def _take_over(self) -> None:

@@ -276,3 +276,23 @@ def texts(seed: int, count: int) -> list[tuple[str, str]]:
         if written and written != word:
             made.append((disguise.__name__, carrier.format(written)))
     return made
+
+
+#: How single letters are disguised, and what is done to all letters after that.
+PAIRS = (
+    (leet, alike, stretched, doubled, vowel_hidden),
+    (separated, invisible, marked, full_width, mathematical, enclosed, small_caps, mixed_case, in_two),
+)
+
+
+def combined_texts(seed: int, count: int) -> list[tuple[str, str]]:
+    """Return `count` pairs (classes, text) of two disguises at once, the same for the same seed."""
+    rng = random.Random(seed)
+    made: list[tuple[str, str]] = []
+    while len(made) < count:
+        language = rng.choice(["en", "en", "de", "fr", "es"])
+        first, second = map(rng.choice, PAIRS)
+        written = first(rng, rng.choice(WORDS[language]))
+        if written and (twice := second(rng, written)):
+            made.append((f"{first.__name__}, {second.__name__}", rng.choice(CARRIERS[language]).format(twice)))
+    return made

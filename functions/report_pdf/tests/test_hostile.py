@@ -110,7 +110,11 @@ def test_extreme_number(value: float) -> None:
         ({"rows": [["a"], {"a": 1}]}, "objects and lists mixed"),
         ({"rows": [[1, 2, 3]], "columns": ["a", "b"]}, "row 1 has 3 cells for 2 columns"),
         ({"csv": "a,b\n1,2\n1,2,3\n"}, "row 2 has 3 cells for 2 columns"),
-        ({"csv": ""}, "the CSV is empty"),
+        ({"csv": ""}, "the CSV has 0 headings"),
+        ({"csv": "," * 1_000_000}, "the CSV has 1,000,001 headings"),
+        ({"csv": "," * 199 + "\n" + "1," * 199}, "200 columns do not fit"),
+        ({"csv": "a\n" + "x" * 10_000_000}, "field larger than field limit"),
+        ({"csv": "a,b\n1,2".encode("utf-16")}, "the CSV is not UTF-8"),
         ({"csv": b"a,b\n\xff\xfe,1"}, "the CSV is not UTF-8"),
         ({"csv": 'a,b\n"' + "x" * 200_000}, "the CSV cannot be read at line"),
         ({"csv": "a\n" + "1\n" * 250_001}, "more than 250,000 cells"),
@@ -159,6 +163,22 @@ def test_widest_rows_take_bounded_memory() -> None:
     reader = made(rows=[[f"{row}/{column}" for column in range(30)] for row in range(50_000 // 30)])
     assert "1665/29" in "".join(reader.pages[-1].extract_text().split())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"csv": "a\r1\r2\r"},
+        {"csv": "\ufeffa\r\n1\r\n2\r\n"},
+        {"csv": '"a"\n"1"\n"2"'},
+        {"csv": "a\n1\0\n2\n"},
+    ],
+    ids=["CR", "BOM and CRLF", "quotes", "NUL"],
+)
+def test_csv_of_other_programs(data: dict[str, Any]) -> None:
+    """Old line ends, a byte order mark, quotes around everything and stray NULs make the same two rows."""
+    lines = text_of(made(**data)).splitlines()
+    assert lines.index("2") == lines.index("1") + 1
 
 
 def test_empty_row_is_a_row() -> None:

@@ -6,6 +6,7 @@ import base64
 import inspect
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,14 @@ def test_totals_are_exact_and_groups_have_their_own() -> None:
     assert positions == sorted(positions)
 
 
+def test_totals_have_room() -> None:
+    """A sum, which is bold and longer than what it sums up, stands on one line, also beside texts that want all the room."""
+    columns = ["kind", "note", "n", {"name": "amount", "format": "money", "currency": "$"}]
+    rows = [[kind, "word " * 40, sign * 99, 9_999.99] for kind, sign in (("a", 1), ("b", -1)) for _ in range(200)]
+    text = text_of(made(rows=rows, columns=columns, totals=True, group_by="kind"))
+    assert all(part in text for part in ("19,800", "-19,800", "$1,999,998.00", "$3,999,996.00"))
+
+
 def test_identifiers_in_csv_stay_text() -> None:
     """Leading zeros, signs of telephone numbers and mixed columns are not read as numbers."""
     text = text_of(made(csv="zip,phone,size\n01067,+49351,10\n10115,+4930,large\n"))
@@ -186,7 +195,7 @@ def test_metadata_names_title_and_author() -> None:
 
 
 def test_same_input_same_bytes() -> None:
-    """Two runs agree to the byte, in one process and across two."""
+    """Two runs agree to the byte: in one process, and in another with other hashes, time zone and language."""
     data = {"rows": ORDERS, "totals": True, "charts": [{"kind": "pie", "x": "region", "y": "units"}], "logo": logo()}
     first = report_pdf("Orders", ctx=Context(), **data).content
     report_pdf("Something else, 漢字 שלום", rows=[["é", 1]], ctx=Context())
@@ -197,7 +206,8 @@ def test_same_input_same_bytes() -> None:
         "sys.stdout.buffer.write(report_pdf('Orders', ctx=Context(), **json.loads(sys.argv[2])).content)"
     )
     command = [sys.executable, "-c", program, str(FOLDER), json.dumps(data)]
-    other = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    strange = {**os.environ, "PYTHONHASHSEED": "1", "TZ": "Pacific/Kiritimati", "LC_ALL": "C"}
+    other = subprocess.run(command, capture_output=True, check=True, timeout=60, env=strange)
     assert other.stdout == first
 
 
@@ -225,29 +235,15 @@ def test_right_to_left_text_is_joined_and_ordered() -> None:
 
 
 def test_cjk_text_is_kept() -> None:
-    """Chinese, Japanese and Korean can be read back, and long text without spaces wraps."""
+    """Chinese, Japanese and Korean can be read back, long text without spaces wraps, and every font is embedded."""
     sentence = "長い文章は折り返されます。" * 40
-    reader = made("日本語の報告書", rows=[["中文", "한국어", sentence]], locale="ja")
+    reader = made("日本語の報告書", rows=[["中文", "한국어 ✓", sentence]], locale="ja")
     text = text_of(reader).replace("\n", "")
-    assert all(part in text for part in ("日本語の報告書", "中文", "한국어", "1 / 1 ページ"))
+    assert all(part in text for part in ("日本語の報告書", "中文", "한국어 ✓", "1 / 1 ページ"))
     assert text.count("折") == 40
-
-
-def test_font_of_the_host_fills_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A character that FiraGO lacks is drawn, and embedded, from the first host font that has it."""
-    import reportlab
-
-    typeface = sys.modules[f"{load(FOLDER).__name__}.typeface"]
-    vera = Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"
-    monkeypatch.setattr(typeface, "HOST_FONTS", ("/nowhere/none.ttf", str(vera)))
-    typeface.typefaces.cache_clear()
-    try:
-        reader = made(rows=[["for all: ∃"]])
-    finally:
-        typeface.typefaces.cache_clear()
-    names = [font.get_object()["/BaseFont"] for font in reader.pages[0]["/Resources"]["/Font"].values()]
-    assert any(name.endswith("+BitstreamVeraSans-Roman") for name in names)
-    assert "∃" in text_of(reader)
+    fonts = [font.get_object() for page in reader.pages for font in page["/Resources"]["/Font"].values()]
+    assert any(font["/BaseFont"].endswith("+DroidSansFallback") for font in fonts)
+    assert all("/FontFile2" in font["/FontDescriptor"] for font in fonts)
 
 
 def test_long_text_wraps_and_loses_nothing() -> None:
@@ -298,6 +294,31 @@ def test_progress_is_told() -> None:
     fractions = [payload["fraction"] for kind, payload in ctx.sent if kind == "progress"]
     assert fractions == sorted(fractions)
     assert fractions[0] < 0.2 < 0.8 < fractions[-1] <= 1
+
+
+def test_ten_thousand_rows_take_bounded_memory_and_time() -> None:
+    """In a process of its own: less than 300 MB at most, less than 10 s of a processor, and progress all along."""
+    program = r"""if 1:
+        import json, re, sys, time
+        from pathlib import Path
+        from runtime import Context
+        from runtime.testing import load
+
+        report_pdf = load(Path(sys.argv[1])).report_pdf
+        ctx = Context()
+        rows = [[f"2026-01-{n % 28 + 1:02}", "North", f"Product {n % 97}", n, n * 0.37, f"Order {n}"] for n in range(10_000)]
+        content = report_pdf("Long", rows=rows, totals=True, ctx=ctx).content
+        told = sum(kind == "progress" for kind, _ in ctx.sent)
+        peak = re.search(r"VmHWM:\s+([0-9]+)", Path("/proc/self/status").read_text())
+        print(json.dumps([len(content), told, int(peak[1]) * 1024 / 1e6, time.process_time()]))
+        """
+    command = [sys.executable, "-c", program, FOLDER]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    size, told, peak_mb, cpu_s = json.loads(done.stdout)
+    assert size > 100_000
+    assert told >= 20
+    assert peak_mb < 300
+    assert cpu_s < 10
 
 
 @pytest.mark.parametrize("sample", sorted((FOLDER / "events").glob("*.json")), ids=lambda path: path.stem)

@@ -118,7 +118,7 @@ def test_delivery_with_everything(serve: Callable[..., str], inbox: Inbox, tmp_p
     result = send_email(
         to=["Ann Ä <ann@example.com>", "bob@example.com"],
         cc="cyd@example.com",
-        bcc=["dan@example.com", "ann@example.com"],
+        bcc=["dan@example.com", "ANN@example.com"],
         reply_to="help@example.com",
         subject="Grüße, " + "größer " * 30 + "!",
         html='<style>p{}</style><p>See <a href="https://example.com/a">this</a></p><ul><li>one</li></ul><img src="cid:logo">',
@@ -147,6 +147,14 @@ def test_delivery_with_everything(serve: Callable[..., str], inbox: Inbox, tmp_p
     assert parts["lögo.png"].get_content() == parts["a.bin"].get_content() == PNG
     assert (parts["lögo.png"]["Content-ID"], parts["lögo.png"].get_content_type()) == ("<logo>", "image/png")
     assert (parts["a.bin"].get_content_type(), parts["a.bin"].get_content_disposition()) == ("application/x-own", "attachment")
+
+
+def test_letters_beyond_ascii(serve: Callable[..., str], inbox: Inbox, tmp_path: Path) -> None:
+    """The message travels as ASCII: a server without 8BITMIME would have to change it, and its DKIM signature would break."""
+    mail = {**MAIL, "to": "Ä <ann@example.com>", "subject": "Grüße", "text": "größer", "html": "<p>größer"}
+    send_email(**mail, ctx=context(tmp_path, SMTP_URL=f"smtp://{serve()}"))
+    assert inbox.envelopes[0].content.isascii()
+    assert _lines(inbox.messages[0].get_body(("plain",))) == "größer\n"
 
 
 def test_message_id_of_a_repeat(tmp_path: Path) -> None:
@@ -319,51 +327,6 @@ def test_dkim_key_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(GiveUp, match="MAIL_DKIM_KEY") as caught:
         send_email(**MAIL, ctx=context(tmp_path, MAIL_FROM="a@example.com", MAIL_DKIM_KEY="topsecret"))
     assert "topsecret" not in str(caught.value)
-
-
-NAUGHTY = [
-    "a\r\nBcc: eve@example.com",
-    "a\nBcc: eve@example.com",
-    "a\x00b",
-    "a\x0bb",
-    "a\u2028b",
-    "a\x85b",
-    "\ud800",
-    "=?utf-8?q?=0D=0ABcc=3A?=",
-    "=?utf-8?b?DQpCY2M6IGV2ZUBleGFtcGxlLmNvbQ==?= <a@example.com>",
-    "x" * 5000,
-]
-FIELDS: dict[str, Callable[[str], dict[str, Any]]] = {
-    "to": lambda bad: {"to": [bad]},
-    "to_name": lambda bad: {"to": f"{bad} <ann@example.com>"},
-    "cc": lambda bad: {"cc": bad},
-    "bcc": lambda bad: {"bcc": [bad]},
-    "reply_to": lambda bad: {"reply_to": bad},
-    "sender": lambda bad: {"sender": bad},
-    "subject": lambda bad: {"subject": bad},
-    "list_unsubscribe": lambda bad: {"list_unsubscribe": f"https://{bad}"},
-    "filename": lambda bad: {"attachments": [{"filename": bad, "content": ""}]},
-    "media_type": lambda bad: {"attachments": [{"filename": "a", "content": "", "media_type": f"text/{bad}"}]},
-    "content_id": lambda bad: {"html": "x", "attachments": [{"filename": "a", "content": "", "content_id": bad}]},
-}
-
-
-@pytest.mark.parametrize("bad", NAUGHTY, ids=lambda bad: ascii(bad[:30]))
-@pytest.mark.parametrize("field", FIELDS)
-def test_header_injection(field: str, bad: str, tmp_path: Path) -> None:
-    """No field takes control characters, encoded words or endless text; nothing is written."""
-    ctx = context(tmp_path, MAIL_FROM="a@example.com, @example.com")
-    with pytest.raises(GiveUp):
-        send_email(**{**MAIL, **FIELDS[field](bad)}, ctx=ctx)
-    assert not (tmp_path / "state").exists()
-
-
-@pytest.mark.parametrize("bad", ["a\0b", "\udfff"], ids=ascii)
-@pytest.mark.parametrize("field", ["text", "html"])
-def test_body_that_no_mail_can_carry(field: str, bad: str, tmp_path: Path) -> None:
-    """A NUL and a lone surrogate in a body fail for good."""
-    with pytest.raises(GiveUp, match=f"{field} holds"):
-        send_email(**{**MAIL, field: bad}, ctx=context(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,19 @@ def test_https_checks_the_certificate_for_the_name(serve: Callable[..., Server],
 def test_loopback_is_refused_by_default(serve: Callable[..., Server]) -> None:
     """Without an allow-list nothing is even asked, whatever spelling the address has."""
     server = serve()
-    for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]", "0"):
+    spelled = (
+        "127.0.0.1",
+        "localhost",
+        "LOCALHOST",
+        "2130706433",
+        "0x7f.1",
+        "127.1",
+        "0177.0.0.1",
+        "①②⑦.⓪.⓪.①",
+        "127。0。0。1",
+        "0",
+    )
+    for host in (*spelled, "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::1]", "[::]"):
         with pytest.raises(GiveUp, match="leads to a private address"):
             thumbnail(url=f"http://{host}:{server.server_port}/photo.png", ctx=Context())
     assert server.seen == []

@@ -107,6 +107,17 @@ def test_exif_orientation_is_applied_to_a_12_megapixel_jpeg(orientation: int, fi
     assert all(map(near, corners(left_top), (RED, RED, BLUE, BLUE)))
 
 
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF", "HEIF"])
+def test_orientation_in_other_formats(format: str) -> None:
+    """What a JPEG says in its EXIF, others say in theirs or in a box of their own; all are turned upright."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = made(encoded(quarters(320, 240), format, exif=exif.tobytes()), width=120, format="png")
+    assert image.size == (120, 160)
+    assert all(map(near, corners(image), (BLUE, RED, YELLOW, GREEN)))
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_orientation_that_does_not_exist(orientation: int) -> None:
     """A number that EXIF gives no meaning leaves the image as it is."""
@@ -178,7 +189,15 @@ def test_metadata_is_stripped() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "stored", "grey"),
-    [("1", 1, 255), ("L", 90, 90), ("LA", (90, 255), 90), ("P", 7, 70), ("I;16", 90 * 257, 90), ("CMYK", (0, 0, 0, 165), 90)],
+    [
+        ("1", 1, 255),
+        ("RGBA", (90, 90, 90, 255), 90),
+        ("L", 90, 90),
+        ("LA", (90, 255), 90),
+        ("P", 7, 70),
+        ("I;16", 90 * 257, 90),
+        ("CMYK", (0, 0, 0, 165), 90),
+    ],
 )
 def test_unusual_pixel_mode_keeps_its_brightness(mode: str, stored: int | tuple[int, ...], grey: int) -> None:
     """Bits, palettes, 16-bit samples and inks all come out as the grey they stand for."""
@@ -189,19 +208,31 @@ def test_unusual_pixel_mode_keeps_its_brightness(mode: str, stored: int | tuple[
     assert near(result.convert("RGB").getpixel((30, 20)), (grey, grey, grey), 3)
 
 
+@pytest.mark.parametrize("source", ["GIF", "PNG", "WEBP", "AVIF"])
 @pytest.mark.parametrize("target", ["gif", "webp", "png", "avif"])
-def test_animation_is_kept(target: str) -> None:
+def test_animation_is_kept(source: str, target: str) -> None:
     """Every frame comes along, scaled, in order and as long as it was."""
     colours = [RED, GREEN, BLUE]
     pictures = [Image.new("RGB", (200, 100), colour) for colour in colours]
-    gif = encoded(pictures[0], "GIF", save_all=True, append_images=pictures[1:], duration=[100, 200, 300], loop=0)
-    image = made(gif, width=50, format=target)
+    animation = encoded(pictures[0], source, save_all=True, append_images=pictures[1:], duration=[100, 200, 300], loop=0)
+    image = made(animation, width=50, format=target)
     assert (image.size, image.n_frames) == ((50, 25), 3)
     for number, colour in enumerate(colours):
         image.seek(number)
         image.load()
         assert near(image.convert("RGB").getpixel((25, 12)), colour)
         assert image.info["duration"] == 100 * (number + 1)
+
+
+@pytest.mark.parametrize("target", ["gif", "webp", "png", "avif"])
+def test_animation_of_endless_frames(target: str) -> None:
+    """Durations and loops beyond what a format can hold become the largest that all of them hold."""
+    pictures = [Image.new("RGB", (20, 10), colour) for colour in (RED, GREEN, BLUE)]
+    png = encoded(pictures[0], "PNG", save_all=True, append_images=pictures[1:], duration=65_535_000, loop=2**32 - 1)
+    image = made(png, width=10, format=target)
+    assert image.n_frames == 3
+    image.load()
+    assert image.info["duration"] == 655_350
 
 
 @pytest.mark.parametrize("asked", [{"animated": False}, {"format": "jpeg"}])
@@ -236,6 +267,8 @@ def test_several_sizes_come_as_a_zip() -> None:
         ({"background": "blurple"}, "background='blurple' is no colour"),
         ({"sizes": ["big"]}, "'big' is no size"),
         ({"sizes": ["../x"]}, "'../x' is no size"),
+        ({"sizes": ["x" * 10**6]}, "^'x{40}' is no size"),
+        ({"background": "x" * 10**6}, "^background='x{40}' is no colour"),
         ({"sizes": ["9999"]}, "width=9999 is out of range"),
         ({"sizes": [str(n) for n in range(1, 30)]}, "29 sizes are too many"),
         ({"url": "https://example.com/a.jpg"}, "both image and url"),

@@ -8,6 +8,11 @@
 -- Result    one item each: the outcome written, or 'stale'
 local retention, most_deaths = ARGV[1], tonumber(ARGV[2])
 local replies = {}
+-- What is written once for the whole batch.
+local entries, stats, versions = {}, {}, {}
+
+local function count(counts, field) counts[field] = (counts[field] or 0) + 1 end
+
 for n = 3, #ARGV do
   local id, fence, entry, outcome, died, retry_in, error_json, attempt_json, meta, body, result_ms, record_ms, frames, follow_ups =
     unpack(cmsgpack.unpack(ARGV[n]))
@@ -24,13 +29,14 @@ for n = 3, #ARGV do
       if deaths >= most_deaths and outcome == 'retrying' then outcome = 'failed' end
     end
     if cancel and outcome == 'retrying' then outcome = 'cancelled' end
-    redis.call('HSET', key, 'a' .. attempt,
-      '{"started_ms":' .. started .. ',"ended_ms":' .. string.format('%.0f', now) .. ',' .. string.sub(attempt_json, 2))
+    local kept = '{"started_ms":' .. started .. ',"ended_ms":' .. string.format('%.0f', now) .. ',' .. string.sub(attempt_json, 2)
     append_output(id, frames, (outcome == 'failed' or outcome == 'retrying') and retention or record_ms)
-    release(id, entry)
+    if entry == '' then release(id, entry) else entries[#entries + 1] = entry end
     if outcome == 'succeeded' then
-      redis.call('HSET', key, 'status', 'succeeded', 'ended_ms', now, 'result', meta, 'result_until_ms', now + result_ms)
-      if error_json == '' then redis.call('HDEL', key, 'error') end
+      redis.call('HSET', key, 'a' .. attempt, kept, 'status', 'succeeded', 'ended_ms', now, 'result', meta,
+        'result_until_ms', now + result_ms)
+      -- Only an earlier attempt can have left one.
+      if error_json == '' and attempt ~= '1' then redis.call('HDEL', key, 'error') end
       if body ~= '' then redis.call('SET', result_key(id), body, 'PX', result_ms) end
       for _, follow_up in ipairs(follow_ups) do
         redis.call('XADD', outbox, '*', 'parent', id, 'follow_up', follow_up)
@@ -39,19 +45,23 @@ for n = 3, #ARGV do
       redis.call('PEXPIRE', key, record_ms)
       call_back(id, callback)
     elseif outcome == 'retrying' then
-      redis.call('HSET', key, 'status', 'retrying', 'error', error_json, 'due_ms', now + retry_in)
+      redis.call('HSET', key, 'a' .. attempt, kept, 'status', 'retrying', 'error', error_json, 'due_ms', now + retry_in)
       wait_until(id, now + retry_in)
     elseif outcome == 'cancelled' then
-      redis.call('HSET', key, 'status', 'cancelled', 'ended_ms', now, 'error', error_json)
+      redis.call('HSET', key, 'a' .. attempt, kept, 'status', 'cancelled', 'ended_ms', now, 'error', error_json)
       redis.call('PEXPIRE', key, record_ms)
       call_back(id, callback)
     else
+      redis.call('HSET', key, 'a' .. attempt, kept)
       bury(id, error_json, retention)
     end
-    redis.call('HINCRBY', base .. ':stats', name .. ' ' .. outcome, 1)
-    redis.call('HINCRBY', base .. ':versions', version .. ' ' .. outcome, 1)
+    count(stats, name .. ' ' .. outcome)
+    count(versions, version .. ' ' .. outcome)
     tell(id, watched)
     replies[#replies + 1] = outcome
   end
 end
+drop_entries(entries)
+for field, n in pairs(stats) do redis.call('HINCRBY', base .. ':stats', field, n) end
+for field, n in pairs(versions) do redis.call('HINCRBY', base .. ':versions', field, n) end
 return replies

@@ -3,15 +3,15 @@
 -- ARGV[1]  schedule id
 -- ARGV[2]  the mark that the caller last saw, ms (0: it has seen none): taken where the schedule has no mark
 -- ARGV[3]  msgpack array: {function, version, catch up, most caught up, overlap, grace ms, most index entries, index ms,
---          most missed listed, most fires listed, most waiting, state kept ms}
+--          most missed listed, most fires listed, most waiting, state kept ms, candidate's version|'', its share in percent}
 -- ARGV[4]  how many slots above the mark are older than all that follow, and not worth a row
--- ARGV[5…] one msgpack array each, in order of the slots: {slot ms, due ms, id, key, event} or {slot ms} for what is surely late;
---          slot 0: fire now, whatever the mark says
+-- ARGV[5…] one msgpack array each, in order of the slots: {slot ms, due ms, id, key, event, place 0–99} or {slot ms} for what is
+--          surely late; slot 0: fire now, whatever the mark says
 -- Result   {mark, now, paused 0|1, waiting, id of the last one, accepted, missed}
 -- Safe to send again: what was decided stays decided.
 local schedule, seen = ARGV[1], tonumber(ARGV[2])
-local name, version, catch_up, most_late, overlap, grace, index_entries, index_ms, most_missed, most_fires, most_waiting, kept_ms =
-  unpack(cmsgpack.unpack(ARGV[3]))
+local name, version, catch_up, most_late, overlap, grace, index_entries, index_ms, most_missed, most_fires, most_waiting, kept_ms,
+  candidate, share = unpack(cmsgpack.unpack(ARGV[3]))
 local state = base .. ':cron:' .. schedule
 local fires_key, missed_key, waiting_key = state .. ':fires', state .. ':missed', state .. ':waiting'
 local mark, is_paused, last = unpack(redis.call('HMGET', state, 'mark', 'paused', 'last'))
@@ -31,12 +31,13 @@ end
 
 -- As accept.lua writes an invocation. The id belongs to the slot: a record that is there was made for it before.
 local function accept(row)
-  local slot, due_ms, id, key, event = unpack(row)
+  local slot, due_ms, id, key, event, place = unpack(row)
   local record = record_key(id)
   if redis.call('EXISTS', record) == 1 then return end
   local waits = due_ms > now
-  redis.call('HSET', record, 'status', waits and 'scheduled' or 'queued', 'function', name, 'version', version,
-    'event', event, 'key', key, 'accepted_ms', now, 'due_ms', waits and due_ms or now, 'caller', 'cron')
+  redis.call('HSET', record, 'status', waits and 'scheduled' or 'queued', 'function', name,
+    'version', place < share and candidate or version, 'event', event, 'key', key, 'accepted_ms', now,
+    'due_ms', waits and due_ms or now, 'caller', 'cron')
   if waits then wait_until(id, due_ms) else redis.call('XADD', stream, '*', 'id', id) end
   for _, entries in ipairs({index, index_key(name)}) do
     redis.call('ZADD', entries, now, id)

@@ -26,6 +26,14 @@ local function drop_entry(entry)
   end
 end
 
+-- Drop several at once; Lua passes some thousands of arguments, and batches are of hundreds.
+local function drop_entries(entries)
+  if #entries > 0 then
+    redis.call('XACK', stream, group, unpack(entries))
+    redis.call('XDEL', stream, unpack(entries))
+  end
+end
+
 -- End a claim's hold on the queue: its stream entry, or its lease when another carrier delivered it.
 local function release(id, entry)
   if entry == '' then redis.call('ZREM', leases, id) else drop_entry(entry) end
@@ -62,6 +70,16 @@ local function call_back(id, url)
   end
 end
 
+-- End as cancelled what does not run, or runs no more; `message` says which.
+local function cancel_now(id, watched, message)
+  local key = record_key(id)
+  redis.call('HSET', key, 'status', 'cancelled', 'ended_ms', now,
+    'error', cjson.encode({kind = 'cancelled', type = 'Cancelled', message = message}))
+  redis.call('PEXPIRE', key, 86400000)
+  call_back(id, redis.call('HGET', key, 'callback'))
+  tell(id, watched)
+end
+
 -- A failed invocation stays until retention; the set lists the failed ones by time.
 local function bury(id, error_json, retention_ms)
   local key = record_key(id)
@@ -82,12 +100,15 @@ local function wait_again(id, watched)
 end
 
 -- Charge a running invocation with the loss of its worker, and fail it when that was once too often.
--- Returns how often a worker was lost, or nil when it is failed.
+-- Returns how often a worker was lost, or nil when it is over: failed, or cancelled as somebody wished while it ran.
 local function charge_loss(id, attempt, started, watched, most_lost, retention_ms)
   local key = record_key(id)
   local lost = redis.call('HINCRBY', key, 'lost', 1)
   redis.call('HSET', key, 'a' .. attempt, cjson.encode({started_ms = tonumber(started), ended_ms = now, outcome = 'lost',
     error = {kind = 'lost', type = 'WorkerLost', message = 'the worker that ran this attempt is gone'}}))
+  if redis.call('HEXISTS', key, 'cancel') == 1 then
+    return cancel_now(id, watched, 'it was cancelled while it ran, and its worker is gone')
+  end
   if lost < most_lost then return lost end
   bury(id, cjson.encode({kind = 'lost', type = 'WorkerLost',
     message = 'the worker was lost ' .. lost .. ' times while this ran; look at what it does to its host'}), retention_ms)

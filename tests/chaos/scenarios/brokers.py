@@ -10,6 +10,9 @@ from tests.chaos.system import System
 
 MIX = {"work": (0.7, {"ms": 100}), "chain": (0.2, {"ms": 50}), "hopeless": (0.1, {"ms": 20})}
 
+#: Seconds that an accept may take while RabbitMQ blocks.
+ACCEPT_WITHIN_S = 5.0
+
 
 def broker_of(system: System) -> RabbitMQServer:
     assert system.broker is not None
@@ -46,6 +49,8 @@ def rabbitmq_alarm(stage: Stage) -> None:
             time.sleep(stage.span(15, 3))
             broker_of(system).set_memory_alarm(False)
             time.sleep(1)
+        stage.note(f"the slowest accept took {load.slowest_s * 1000:.0f} ms")
+        stage.expect(load.slowest_s < ACCEPT_WITHIN_S, f"an accept took {load.slowest_s:.1f} s")
         stage.expect(set(load.answers) == {"202"}, f"the edge answered {dict(load.answers)}")
         stage.drain(40)
         findings = stage.finish()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -54,6 +56,52 @@ def redis_away(stage: Stage) -> None:
         stage.drain(60)
         findings = stage.finish()
         stage.expect(findings.repeats == 0, f"{findings.repeats} attempts whose outcome was held ran again")
+
+
+def redis_frozen(stage: Stage) -> None:
+    """Redis stands still for longer than the lease, as on a disk that hangs: nothing is lost, and nobody runs in circles."""
+    still_s = stage.lease_s + 3
+    with stage.system() as system:
+        system.start_web()
+        workers = system.start_workers(2)
+        with stage.load(rate=30, **MIX):
+            for _ in range(int(stage.span(3, 1))):
+                time.sleep(2)
+                before = [worker.cpu_s() for worker in workers]
+                os.kill(system.server.pid, signal.SIGSTOP)
+                time.sleep(still_s)
+                os.kill(system.server.pid, signal.SIGCONT)
+                shares = [(worker.cpu_s() - used) / still_s for worker, used in zip(workers, before, strict=True)]
+                stage.expect(max(shares) < IDLE_SHARE, f"workers used {shares} of a processor while Redis stood still")
+            time.sleep(2)
+        stage.drain(30)
+        stage.finish()
+
+
+def redis_flapping(stage: Stage) -> None:
+    """Redis forgets its scripts, ends connections, becomes a replica, pauses writes and is full, in turn: nothing is lost."""
+    with stage.system() as system:
+        system.start_web()
+        system.start_workers(2)
+        with stage.load(rate=40, **MIX) as load, system.redis() as connection:
+            for n in range(int(stage.span(15, 4))):
+                time.sleep(1)
+                connection.script_flush()
+                for kind in ("normal", "pubsub"):
+                    connection.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+                if n % 3 == 0:
+                    connection.replicaof("127.0.0.1", 1)
+                    time.sleep(0.7)
+                    connection.replicaof("NO", "ONE")
+                elif n % 3 == 1:
+                    connection.client_pause(1500, all=False)
+                else:
+                    connection.config_set("maxmemory", 1)
+                    time.sleep(0.5)
+                    connection.config_set("maxmemory", 0)
+        stage.note(f"{load.answers['503']} × 503")
+        stage.drain(30)
+        stage.finish()
 
 
 def redis_full(stage: Stage) -> None:

@@ -89,7 +89,8 @@ def worker_partitioned(stage: Stage) -> None:
             proxy.let_through()
             time.sleep(3)
         stage.drain(30)
-        stage.finish()
+        findings = stage.finish()
+        stage.expect(findings.repeats >= 1, "nothing that the cut-off worker held ran again")
 
 
 def web_partitioned(stage: Stage) -> None:

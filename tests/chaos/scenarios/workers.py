@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+from tests.chaos.checking import read_records
 from tests.chaos.stage import Stage
 
 MIX = {"work": (0.8, {"ms": 300}), "chain": (0.1, {"ms": 100}), "hopeless": (0.1, {"ms": 20})}
@@ -48,7 +49,8 @@ def worker_frozen(stage: Stage) -> None:
                 frozen.signal(signal.SIGCONT)
                 time.sleep(1)
         stage.drain(30)
-        stage.finish()
+        findings = stage.finish()
+        stage.expect(findings.repeats >= 1, "nothing that the frozen worker held ran again")
 
 
 def worker_stopped(stage: Stage) -> None:
@@ -113,14 +115,18 @@ def everything_killed(stage: Stage) -> None:
 
 
 def children_broken(stage: Stage) -> None:
-    """Children that segfault, exit, take 2 GB and spin in C among 200 good ones: 4 failed, 200 succeeded in one attempt."""
+    """Children that segfault, exit, take 2 GB and spin in C among 200 good ones: 4 failed, 200 succeeded in one attempt.
+
+    Who dies is failed after three deaths; who spins, after its retries.
+    """
     with stage.system() as system:
         system.start_web()
         system.start_workers(2)
         client = stage.client()
+        broken: dict[str, str | None] = {}
         for n in range(200):
             if n in BREAKS:
-                client.invoke("breaks", {"how": BREAKS[n]}, BREAKS[n])
+                broken[BREAKS[n]] = client.invoke("breaks", {"how": BREAKS[n]}, BREAKS[n])
             if n == 150:
                 client.invoke("spins", {}, "spins")
             client.invoke("work", {"ms": 20}, f"good-{n}")
@@ -129,5 +135,12 @@ def children_broken(stage: Stage) -> None:
         stage.expect(
             (findings.succeeded, findings.failed) == (200, 4), f"{findings.succeeded} succeeded, {findings.failed} failed"
         )
-        good = {line.id: line.attempt for line in stage.journal() if line.what == "start" and line.function == "work"}
+        starts = [line for line in stage.journal() if line.what == "start"]
+        with system.redis() as connection:
+            records = read_records(connection, [invocation_id for invocation_id in broken.values() if invocation_id])
+        for how, invocation_id in broken.items():
+            record = records.get(invocation_id or "")
+            counts = (record.deaths if record else None, sum(line.id == invocation_id for line in starts))
+            stage.expect(counts == (3, 3), f"who ends by {how} died and started {counts} times")
+        good = {line.id: line.attempt for line in starts if line.function == "work"}
         stage.expect(max(good.values()) == 1, "a neighbour was charged with an attempt")

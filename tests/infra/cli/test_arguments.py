@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from infra.cli.api import UsageError
 from infra.cli.arguments import read
+from infra.cli.errors import UsageError
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -57,6 +57,6 @@ def test_start_beyond_loopback_without_a_key(environment: dict[str, str], redis_
     """It does not start, and says how to make a key."""
     open_to_all = {**environment, "ONCUE_HOST": "0.0.0.0", "ONCUE_REDIS_URL": redis_url}
     told = run(open_to_all, kind, command=process.command("web") if kind == "web" else None)
-    assert told.returncode == 1
+    assert told.returncode == 2
     assert "ONCUE_HOST=0.0.0.0 would open OnCue to the network" in told.stderr + told.stdout
     assert "oncue key new" in told.stderr + told.stdout

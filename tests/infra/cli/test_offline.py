@@ -1,15 +1,27 @@
 """What the command line does without an OnCue that runs."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from infra.cli import _spell_out_wait
+from infra.cli.app import MEANT, app
+
+#: The commands of `oncue` by name.
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a Typer is a click group
 
 ONCUE = str(Path(sys.executable).with_name("oncue"))
 
@@ -25,34 +37,48 @@ def test_help() -> None:
     """It names every command; so does `oncue` alone, as wrong use."""
     shown = oncue("--help")
     assert shown.returncode == 0
-    for command in (
-        "up",
-        "web",
-        "worker",
-        "new",
-        "inspect",
-        "list",
-        "invoke",
-        "get",
-        "logs",
-        "invocations",
-        "cancel",
-        "replay",
-        "send",
-        "verify",
-        "dead",
-    ):
+    for command in COMMANDS:
         assert f"  {command} " in shown.stdout
+    assert "..." not in shown.stdout.partition("Commands:")[2]
     assert oncue().returncode == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(command: str) -> None:
+    """Each command explains itself, and every option of it."""
+    group = COMMANDS[command]
+    for words in [[command], *([command, each] for each in getattr(group, "commands", ()))]:
+        shown = oncue(*words, "-h")
+        assert shown.returncode == 0, shown.stderr
+        assert f"Usage: oncue {' '.join(words)}" in shown.stdout
+        options = re.findall(r"^  (-\S.*)$", shown.stdout, re.MULTILINE)
+        assert all(re.search(r"  \S|^\S+( \S+)?$", option) for option in options)
+
+
+def test_version() -> None:
+    """`--version` says which OnCue this is."""
+    assert oncue("--version").stdout == f"oncue {version('oncue')}\n"
+
+
+def loaded(*words: str) -> set[str]:
+    """The modules that a command line imports."""
+    script = f"import sys; sys.argv = {['oncue', *words]}\nfrom infra.cli import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(shown.stdout.splitlines()[-1].split())
 
 
 def test_what_help_imports() -> None:
     """The heavy packages stay out of a start that does not need them."""
-    script = "import sys; sys.argv = ['oncue', '--help']\nfrom infra.cli import main\ntry: main()\nexcept SystemExit: pass\nprint(*sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    modules = shown.stdout.splitlines()[-1].split()
+    modules = loaded("--help")
     assert "typer" in modules
-    assert not {"pydantic", "httpx", "redis", "rich", "dramatiq", "starlette", "msgspec"} & set(modules)
+    assert not {"pydantic", "httpx", "redis", "rich", "dramatiq", "starlette", "msgspec"} & modules
+
+
+def test_what_a_client_imports() -> None:
+    """What asks the API loads neither the server's packages nor Redis."""
+    modules = loaded("deploy", "--url", "http://127.0.0.1:1", str(Path(__file__).parent))
+    assert "httpx" in modules
+    assert not {"redis", "dramatiq", "starlette", "msgspec", "cronsim"} & modules
 
 
 @pytest.mark.parametrize(
@@ -64,6 +90,15 @@ def test_what_help_imports() -> None:
         ["invocations", "--limit", "0"],
         ["invoke", "x", "-o", "f"],
         ["list", "--url", "::"],
+        ["list", "--url", "ftp://host"],
+        ["get", ""],
+        ["logs", "../functions"],
+        ["cron", "next", "0 9 * *"],
+        ["dead", "drop", ""],
+        ["dead", "drop", "x", "--dry-run"],
+        ["dead", "drop", "x", "--all"],
+        ["dead", "replay", "x"],
+        ["up", "--port", "99999"],
     ],
 )
 def test_wrong_use(words: list[str]) -> None:
@@ -72,6 +107,60 @@ def test_wrong_use(words: list[str]) -> None:
     assert (answer.returncode, answer.stdout) == (2, "")
     assert answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(("word", "meant"), [("lst", "list"), ("status", "get"), ("run", "invoke"), ("start", "up")])
+def test_a_command_of_another_name(word: str, meant: str) -> None:
+    """A slip, and what other tools call it, lead to the command that is meant."""
+    assert f"No such command '{word}'. Did you mean '{meant}'?" in oncue(word).stderr
+
+
+def test_what_else_commands_are_called() -> None:
+    """Every other name leads to a command that there is, and is none itself."""
+    assert set(MEANT.values()) <= COMMANDS.keys()
+    assert not MEANT.keys() & COMMANDS.keys()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["cron", "next", "@daily"], ["cron", "next", "@daily", "--json"]])
+def test_a_full_disk_behind_stdout(words: list[str]) -> None:
+    """What cannot be printed is one sentence on stderr, not a traceback."""
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run([ONCUE, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (1, "oncue: No space left on device\n")
+
+
+def test_a_closed_stdout() -> None:
+    """Nobody is told, and nothing breaks."""
+    answer = subprocess.run(["sh", "-c", f"{ONCUE} cron next @daily >&-"], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_a_key_that_no_header_carries() -> None:
+    """It is refused without being shown."""
+    answer = oncue("list", ONCUE_KEY="sëcret")
+    assert (answer.returncode, "cret" in answer.stderr) == (2, False)
+    assert answer.stderr.startswith("oncue: ONCUE_KEY=…: ")
+
+
+def test_a_table_on_a_narrow_terminal() -> None:
+    """Nothing is cut off: what names a row is there in one piece."""
+    script = (
+        "from infra.cli.showing import print_table\n"
+        "print_table(('ID', 'STATUS', 'ERROR'), [('default-01m7yb8kkqck2xtk4779z3b44h', 'succeeded', 'word ' * 8 + 'end')])"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["COLUMNS"] = "40"
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert b"default-01m7yb8kkqck2xtk4779z3b44h  succeeded  word" in shown
+    assert b"end" in shown
+    assert "…".encode() not in shown
 
 
 def test_no_oncue_that_answers() -> None:
@@ -85,10 +174,35 @@ def test_no_oncue_that_answers() -> None:
     )
 
 
+def test_logs_that_are_slow_to_begin() -> None:
+    """Silence before the first frame is no end: it is asked again, and more patiently."""
+    first, again = threading.Semaphore(1), threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.endswith("/events"):
+                if first.acquire(blocking=False):
+                    again.wait(20)
+                    return
+                again.set()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'event: status\ndata: {"status": "running"}\n\n')
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever).start()
+        answer = oncue("logs", "x", "--url", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert (answer.returncode, answer.stdout) == (0, "● running\n"), answer.stderr
+
+
 def test_a_setting_that_cannot_be() -> None:
     """A bad setting is one sentence, whatever the command."""
     answer = oncue("up", ONCUE_HOST="0.0.0.0")
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert answer.stderr.startswith("oncue: ")
     assert "0.0.0.0" in answer.stderr
     assert answer.stderr.count("\n") == 1

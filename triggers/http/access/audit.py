@@ -89,8 +89,7 @@ class Audit:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
         try:
-            while self._entries:
-                await self._flush()
+            await self._flush()
         except LedgerUnavailableError as error:
             self._log.error("entries of the audit are lost", count=len(self._entries), reason=str(error))
 
@@ -107,10 +106,11 @@ class Audit:
             self._writer = None
 
     async def _flush(self) -> None:
-        batch = self._entries[:MAX_BATCH]
-        chunks = [b"\n".join(batch[start : start + CHUNK]) for start in range(0, len(batch), CHUNK)]
-        await self._reads.run("audit", QueueKeys(EDGE).base, MOST_CHUNKS, *chunks)
-        del self._entries[: len(batch)]
+        while self._entries:
+            batch = self._entries[:MAX_BATCH]
+            chunks = [b"\n".join(batch[start : start + CHUNK]) for start in range(0, len(batch), CHUNK)]
+            await self._reads.run("audit", QueueKeys(EDGE).base, MOST_CHUNKS, *chunks)
+            del self._entries[: len(batch)]
         if self._dropped:
             self._log.error("entries of the audit were dropped while Redis was away", count=self._dropped)
             self._dropped = 0

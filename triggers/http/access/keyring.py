@@ -6,18 +6,17 @@ oncue:keys:changed   channel  a message whenever the hash changes
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import redis.asyncio
 from redis.exceptions import RedisError
 
+from runtime.ledger.following import Follower
 from runtime.ledger.keys import API_KEYS, API_KEYS_CHANGED
 from runtime.ledger.reads import Reads
-from runtime.ledger.wire import LOST, LedgerUnavailableError, client, unavailable
+from runtime.ledger.wire import LedgerUnavailableError, client, unavailable
 from triggers.http.access.api_keys import ApiKey, Minted, mint
 
 #: Seconds between two looks at the keys when no notification came: how long a revoked key may live at most.
@@ -73,8 +72,7 @@ class KeyFollower:
 
     def __init__(self, url: str, reads: Reads) -> None:
         self._reads = reads
-        self._listener = redis.asyncio.Redis.from_url(url, socket_timeout=None, health_check_interval=15, protocol=2)
-        self._task: asyncio.Task[None] | None = None
+        self._follower = Follower(url, API_KEYS_CHANGED, self._refresh, poll_s=POLL_S)
         #: by id; None until they have been read
         self.keys: dict[str, ApiKey] | None = None
 
@@ -82,27 +80,12 @@ class KeyFollower:
         """Read the keys once (unless Redis is away), then follow them."""
         with contextlib.suppress(LedgerUnavailableError):
             await self._refresh()
-        self._task = asyncio.create_task(self._follow())
+        self._follower.start()
 
     async def close(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await self._listener.aclose()
+        await self._follower.close()
 
     async def _refresh(self) -> None:
         documents = await self._reads.do("HVALS", API_KEYS)
         self.keys = {key.id: key for key in map(_read, documents)}
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with self._listener.pubsub() as subscription:
-                    await subscription.subscribe(API_KEYS_CHANGED)
-                    while True:
-                        await self._refresh()
-                        await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_S)
-            except (RedisError, LedgerUnavailableError, *LOST):
-                await asyncio.sleep(1.0)

@@ -1,7 +1,11 @@
 """Rate limits: a bucket for each (caller, function), refilled steadily (GCRA), shared by all web processes.
 
 A process takes a handful of tokens from the bucket in Redis at once and hands them out itself, so that nearly every
-request costs no round trip. Tokens are paid for when they are taken: no number of processes exceeds the rate.
+request costs no round trip; the next handful is fetched while the last is handed out, so that nobody waits for it.
+Tokens are paid for when they are taken, and lapse in hand after the rate's window (a refill renews the few that are left).
+So what passes in a window exceeds what the bucket gave in it by at most what the processes had at hand: one and a half
+handfuls each, a handful being 5 % of the quota. What lapses is lost: up to a handful a window in each process that a caller
+hardly uses.
 """
 
 from __future__ import annotations
@@ -18,19 +22,21 @@ from triggers.http.answers import Header, ProblemError
 
 #: Tokens taken at once: this share of the quota, at most so many.
 CHUNK_SHARE = 0.05
-MOST_IN_CHUNK = 100
+MOST_IN_CHUNK = 1000
 
 #: Buckets that a process remembers; what it forgets costs a round trip, and at most a chunk.
 MOST_BUCKETS = 10_000
 
 
 class _Bucket:
-    __slots__ = ("left", "refill", "shut_until", "tokens", "waiting")
+    __slots__ = ("lapse_at", "left", "refill", "shut_until", "tokens", "waiting")
 
     def __init__(self) -> None:
         #: tokens at hand, and what was left in Redis when they were taken
         self.tokens = 0
         self.left = 0
+        #: when the tokens lapse, on the loop's clock
+        self.lapse_at = 0.0
         self.refill: asyncio.Task[None] | None = None
         self.waiting = 0
         #: when Redis has the next token, on the loop's clock
@@ -44,6 +50,7 @@ class Limiter:
         self._reads = reads
         self._rate = rate
         self._name = name
+        self._chunk = max(1, min(int(rate.quota * CHUNK_SHARE), MOST_IN_CHUNK))
         self._buckets: dict[tuple[str, str], _Bucket] = {}
         self._policy = (b"ratelimit-policy", b'"%s";q=%d;w=%d' % (name.encode(), rate.quota, rate.window_s))
 
@@ -56,8 +63,12 @@ class Limiter:
         """
         bucket = self._buckets.get((caller, function))
         if bucket is not None and bucket.tokens:
-            bucket.tokens -= 1
-            return self._headers(bucket)
+            if asyncio.get_running_loop().time() < bucket.lapse_at:
+                bucket.tokens -= 1
+                if bucket.tokens < self._chunk // 2 and bucket.refill is None and bucket.left:
+                    self._begin_refill(bucket, caller, function)
+                return self._headers(bucket)
+            bucket.tokens = 0
         return self._wait(bucket or self._open(caller, function), caller, function)
 
     async def _wait(self, bucket: _Bucket, caller: str, function: str) -> list[Header]:
@@ -66,27 +77,32 @@ class Limiter:
             retry_s = bucket.shut_until - loop.time()
             if retry_s > 0:
                 raise self._refusal(retry_s)
-            if bucket.refill is None:
-                bucket.refill = loop.create_task(self._fill(bucket, caller, function))
-                bucket.refill.add_done_callback(_forget_error)
             bucket.waiting += 1
             try:
-                await asyncio.shield(bucket.refill)
+                await asyncio.shield(bucket.refill or self._begin_refill(bucket, caller, function))
             finally:
                 bucket.waiting -= 1
         bucket.tokens -= 1
         return self._headers(bucket)
 
+    def _begin_refill(self, bucket: _Bucket, caller: str, function: str) -> asyncio.Task[None]:
+        bucket.refill = asyncio.get_running_loop().create_task(self._fill(bucket, caller, function))
+        bucket.refill.add_done_callback(_forget_error)
+        return bucket.refill
+
     async def _fill(self, bucket: _Bucket, caller: str, function: str) -> None:
         digest = hashlib.sha256(f"{self._name}\0{caller}\0{function}".encode()).hexdigest()[:32]
         rate = self._rate
         interval_ms = rate.window_s * 1000 / rate.quota
-        chunk = max(1, min(int(rate.quota * CHUNK_SHARE), MOST_IN_CHUNK))
-        wanted = max(chunk, bucket.waiting)
+        wanted = max(self._chunk, bucket.waiting)
         try:
             reply = await self._reads.run("take", QueueKeys(EDGE).base, digest, interval_ms, rate.quota, wanted)
-            bucket.tokens, bucket.left, retry_ms = reply
-            bucket.shut_until = asyncio.get_running_loop().time() + retry_ms / 1000
+            taken, bucket.left, retry_ms = reply
+            now = asyncio.get_running_loop().time()
+            bucket.tokens += taken
+            if taken:
+                bucket.lapse_at = now + rate.window_s
+            bucket.shut_until = now + retry_ms / 1000
         finally:
             bucket.refill = None
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -92,9 +94,18 @@ class Deliverer:
             }
             status = await self._sender.send(url, invocation_id, encode_json(document))
             if not (200 <= status < 300 or status == 410):
-                raise CallbackError(f"the answer was {status}")  # noqa: TRY301  # one place decides what a failure means
-            await self._ledger.reads.do("ZREM", QueueKeys(queue_of(invocation_id) or "").callbacks, invocation_id)
+                raise CallbackError(f"the answer was {status}", answer=status)  # noqa: TRY301  # one place decides what it means
+            await self._note(invocation_id, state="gone" if status == 410 else "told", answer=status)
         except CallbackError as error:
-            log.warning("a callback failed", is_last=number > len(self._delays_ms), reason=str(error))
+            is_last = number > len(self._delays_ms)
+            log.warning("a callback failed", is_last=is_last, reason=str(error))
+            state = "given_up" if is_last else "waiting"
+            with contextlib.suppress(LedgerUnavailableError):
+                await self._note(invocation_id, state=state, answer=error.answer, reason=str(error))
         except LedgerUnavailableError:
             log.warning("a callback will be tried again, since Redis went away")
+
+    async def _note(self, invocation_id: str, *, state: str, **found: Any) -> None:
+        told = encode_json({"state": state, "at_ms": int(time.time() * 1000), **found})
+        base = QueueKeys(queue_of(invocation_id) or "").base
+        await self._ledger.reads.run("called_back", base, invocation_id, told, int(state != "waiting"))

@@ -34,7 +34,11 @@ MAX_ANSWER_BYTES = 64 * 1024
 
 
 class CallbackError(OnCueError):
-    """A try has failed; the next one may not."""
+    """A try has failed; the next one may not. `answer`: the status it was answered with, if it was."""
+
+    def __init__(self, reason: str, *, answer: int | None = None) -> None:
+        super().__init__(reason)
+        self.answer = answer
 
 
 class Sender:

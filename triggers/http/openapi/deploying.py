@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triggers.http.openapi.parts import Json, answers, json_content, path, query, ref
 
-_FLAG = {"enum": ["0", "1"]}
+_FLAG = {"type": "string", "enum": ["0", "1"]}
 _PERCENT = {"type": "integer", "minimum": 1, "maximum": 99}
 _FOLDER = path("folder", "the folder's name")
 _ORIGIN = [

@@ -17,6 +17,7 @@ from triggers.http.openapi.deploying import deploying_operations
 from triggers.http.openapi.examples import example_of
 from triggers.http.openapi.operations import fixed_operations
 from triggers.http.openapi.parts import (
+    ANY,
     Json,
     answers,
     header,
@@ -30,6 +31,8 @@ from triggers.http.served import Served
 from triggers.http.targets import Target
 
 _TAGS = ("functions", "invocations", "schedules", "events", "dead letters", "deployments", "operations")
+#: An artifact may come where JSON is declared.
+_REST = {"*/*": ANY["*/*"]}
 _JSON_TYPES = ("string", "integer", "number", "boolean")
 
 _INVOKE_HEADERS = [
@@ -102,7 +105,7 @@ def _invoke(target: Target, schema: Json) -> Json:
         "parameters": [*_INVOKE_HEADERS, *_INVOKE_QUERY, *_raw_parameters(target)],
         "requestBody": {"required": bool(manifest.input_schema.get("required")), "content": content},
         "responses": answers(
-            {202: json_content(ref("Accepted")), 200: json_content(result) | _ANY if result else _ANY},
+            {202: json_content(ref("Accepted")), 200: json_content(result) | _REST if result else ANY},
             *(404, 410, 413, 415, 422, 502),
         ),
         "callbacks": {
@@ -120,9 +123,6 @@ def _invoke(target: Target, schema: Json) -> Json:
     }
 
 
-_ANY: Json = {"*/*": {"schema": {}}}
-
-
 def _raw_parameters(target: Target) -> list[Json]:
     """Beside a raw body the query fills the other parameters."""
     blob = target.manifest.blob_parameter
@@ -138,14 +138,15 @@ def _raw_parameters(target: Target) -> list[Json]:
 
 def _delivery(target: Target, trigger: HttpTrigger, number: int, schema: Json) -> Json:
     scheme = trigger.verify if isinstance(trigger.verify, str) else "hmac" if trigger.verify else None
+    example = example_of(target.manifest.input_schema)
     signed = f"; the sender is verified ({scheme})" if scheme else ""
     return {
         "operationId": f"deliver_{target.name}_{number}",
         "summary": f"{trigger.method} {trigger.path}",
         "description": f"What is sent to `{trigger.path}` invokes `{target.name}`{signed}.",
         "tags": ["functions"],
-        **({"requestBody": {"content": json_content(schema)}} if trigger.method not in ("GET", "DELETE") else {}),
-        "responses": answers({202: json_content(ref("Accepted")), 200: _ANY}, 404, 413, 415, 422, 502),
+        **({"requestBody": {"content": json_content(schema, example)}} if trigger.method not in ("GET", "DELETE") else {}),
+        "responses": answers({202: json_content(ref("Accepted")), 200: ANY}, 404, 413, 415, 422, 502),
         "x-oncue-path": trigger.path,
         "x-oncue-verify": scheme,
     }
@@ -174,6 +175,8 @@ def _moved(schema: Any, prefix: str) -> Any:
         if key == "$ref" and isinstance(value, str) and value.startswith("#/$defs/")
         else _moved(value, prefix)
         for key, value in schema.items()
+        # Says nothing, and of a type without null it is wrong (an author's `content: bytes = None`).
+        if key != "default" or value is not None
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from triggers.http.openapi.parts import Json, answers, header, json_content, path, query, ref
+from triggers.http.openapi.parts import ANY, Json, answers, header, json_content, path, query, ref
 
 _INVOCATION = path("id", "the id of an invocation")
 _SCHEDULE = path("id", "the id of a schedule")
@@ -13,7 +13,7 @@ _FRESH = header("If-None-Match", "the ETag of what the caller has already")
 _LIMIT = query("limit", "how many at most", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50})
 _CURSOR = query("cursor", "where the page before ended: its `next`")
 _TIME = {"type": "string", "format": "date-time"}
-_FLAG = {"enum": ["0", "1"]}
+_FLAG = {"type": "string", "enum": ["0", "1"]}
 _DEAD = [
     query("function", "only of this function"),
     query("fingerprint", "only of this cause"),
@@ -22,10 +22,34 @@ _DEAD = [
     query("until", "only what failed until then", _TIME),
 ]
 _DOCUMENT = json_content(ref("Document"))
-_ANY: Json = {"*/*": {"schema": {}}}
+#: One of the server-sent events.
+_FRAME = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "enum": ["status", "log", "progress"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+_NOT_EMPTY = {"type": "string", "minLength": 1}
+_EVENT = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"type": "string", "const": "1.0"},
+        "id": _NOT_EMPTY,
+        "source": _NOT_EMPTY | {"format": "uri-reference"},
+        "type": _NOT_EMPTY,
+        "subject": _NOT_EMPTY,
+        "time": _TIME,
+        "datacontenttype": _NOT_EMPTY,
+        "data": {},
+    },
+}
 _EVENTS = {
     "application/cloudevents+json": {
-        "schema": {"type": "object", "required": ["specversion", "id", "source", "type"]},
+        "schema": _EVENT,
         "example": {
             "specversion": "1.0",
             "id": "1",
@@ -34,7 +58,7 @@ _EVENTS = {
             "data": {"name": "cat.jpg"},
         },
     },
-    "application/cloudevents-batch+json": {"schema": {"type": "array", "items": {"type": "object"}, "maxItems": 100}},
+    "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _EVENT, "maxItems": 100}},
 }
 
 
@@ -63,7 +87,7 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
             answers({200: json_content(ref("InvocationPage"))}),
             [
                 query("function", "only of this function"),
-                query("status", "only in this state", {"enum": list(_STATUSES)}),
+                query("status", "only in this state", {"type": "string", "enum": list(_STATUSES)}),
                 query("since", "only those accepted since then", _TIME),
                 _CURSOR,
                 _LIMIT,
@@ -73,14 +97,14 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
             "getInvocation",
             "Tell where an invocation stands",
             "invocations",
-            answers({200: json_content(ref("Invocation")), 304: None}, 404),
+            answers({200: json_content(ref("Invocation")), 304: None}, 404, 410),
             [_INVOCATION, _WAIT, _FRESH],
         ),
         ("GET", "/v1/invocations/{id}/result"): _operation(
             "getResult",
             "Fetch what an invocation returned, in its own media type",
             "invocations",
-            answers({200: _ANY, 202: json_content(ref("Accepted")), 304: None}, 404, 410, 502),
+            answers({200: ANY, 202: json_content(ref("Accepted")), 304: None}, 404, 410, 502),
             [_INVOCATION, _WAIT, _FRESH],
         ),
         ("GET", "/v1/invocations/{id}/events"): _operation(
@@ -91,13 +115,14 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
                 {
                     200: {
                         "text/event-stream": {
-                            "schema": {"type": "string"},
-                            "example": 'event: status\ndata: {"id":"default-01j…","status":"running","attempt":1}\n\n',
+                            "schema": _FRAME,
+                            "example": {"event": "status", "data": '{"id":"default-01j…","status":"running","attempt":1}'},
                         }
                     },
                     204: None,
                 },
                 404,
+                410,
             ),
             [_INVOCATION, header("Last-Event-ID", "the id of the last frame seen")],
         ),
@@ -105,14 +130,14 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
             "cancelInvocation",
             "Cancel an invocation; what runs is ended",
             "invocations",
-            answers({202: json_content(ref("Accepted"))}, 404, 409),
+            answers({202: json_content(ref("Accepted"))}, 404, 409, 410),
             [_INVOCATION],
         ),
         ("POST", "/v1/invocations/{id}/replay"): _operation(
             "replayInvocation",
             "Invoke anew with the same input",
             "invocations",
-            answers({202: json_content(ref("Accepted"))}, 404, 409),
+            answers({202: json_content(ref("Accepted"))}, 404, 409, 410),
             [_INVOCATION],
         ),
         ("GET", "/v1/events"): _operation(
@@ -123,6 +148,7 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
             "Publish CloudEvents; all of a batch, or none",
             "events",
             answers({202: _DOCUMENT}, 413, 415),
+            [header(f"ce-{name}", f"the event's {name}, in binary mode") for name in ("specversion", "id", "source", "type")],
             requestBody={"required": True, "content": _EVENTS},
         ),
         ("OPTIONS", "/v1/events"): _operation(
@@ -165,7 +191,7 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
             ],
         ),
         ("DELETE", "/v1/dead-letters/{id}"): _operation(
-            "dropDeadLetter", "Delete one dead letter", "dead letters", answers({204: None}, 404, 409), [_INVOCATION]
+            "dropDeadLetter", "Delete one dead letter", "dead letters", answers({204: None}, 404, 409, 410), [_INVOCATION]
         ),
         ("GET", "/v1/schedules"): _operation(
             "listSchedules", "List schedules with their next fires", "schedules", answers({200: _DOCUMENT})

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from triggers.http.answers import JSON, Answer, Header, ProblemError, encode_json
+from triggers.http.exchange import EXCHANGE, Exchange
 from triggers.http.openapi.document import document
 from triggers.http.results import is_fresh
 from triggers.http.served import Served
@@ -48,7 +49,8 @@ class Pages:
         body = self._made[1]
         tag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
         headers = [(b"etag", tag), (b"cache-control", b"no-cache")]
-        if is_fresh(request.headers.get("if-none-match", "").encode("latin-1"), tag):
+        exchange: Exchange = request.scope[EXCHANGE]
+        if is_fresh(exchange.headers.get(b"if-none-match", b""), tag):
             return Answer(304, b"", headers=headers)
         return Answer(200, body, JSON, headers)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 Json = dict[str, Any]
 
-#: What any operation may answer: malformed or repeated headers, no key, no scope, a late body, a foreign host, too many
-#: requests, too many headers, and Redis away.
-ALWAYS = (400, 401, 403, 408, 421, 429, 431, 503)
+#: What any operation may answer: malformed or repeated headers, no key, no scope, a late body, too long a target, a foreign
+#: host, too many requests, too many headers, and Redis away.
+ALWAYS = (400, 401, 403, 408, 414, 421, 429, 431, 503)
 
 TITLES = {
     200: "Done",
@@ -25,6 +25,7 @@ TITLES = {
     409: "Not in this state",
     410: "It is no longer kept",
     413: "The body is too large",
+    414: "The path and its query are too long",
     415: "A body of this kind is not taken",
     421: "Not under this host name",
     422: "The idempotency key came with another request before",
@@ -37,6 +38,8 @@ TITLES = {
 _TEXT = {"type": "string"}
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 _COUNT = {"type": "integer", "minimum": 0}
+#: What a function returns, in its own media type. Generated clients read the first as bytes, and know nothing of the second.
+ANY: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {"schema": {}}}
 _LINKS = {
     "type": "object",
     "properties": {name: {"type": "string", "format": "uri-reference"} for name in ("self", "result", "events", "cancel")},
@@ -98,7 +101,10 @@ def schemas() -> Json:
         "id": _TEXT,
         "function": _TEXT,
         "version": _TEXT,
-        "status": {"enum": ["scheduled", "queued", "running", "retrying", "succeeded", "failed", "cancelled"]},
+        "status": {
+            "type": "string",
+            "enum": ["scheduled", "queued", "running", "retrying", "succeeded", "failed", "cancelled"],
+        },
         "attempt": _COUNT,
         "accepted_at": _TIME,
         "due_at": _TIME,
@@ -109,6 +115,7 @@ def schemas() -> Json:
         "attempts": {"type": "array", "items": {"type": "object"}},
         "result": {"type": ["object", "null"]},
         "links": _LINKS,
+        "callback": {"type": "object", "description": "whether its callback URL has been told"},
     }
     return {
         "Problem": _object(
@@ -128,9 +135,9 @@ def schemas() -> Json:
             optional=("instance", "errors"),
         ),
         "Accepted": _object(
-            {"id": _TEXT, "status": _TEXT, "duplicate": {"const": True}, "links": _LINKS}, optional=("duplicate",)
+            {"id": _TEXT, "status": _TEXT, "duplicate": {"type": "boolean"}, "links": _LINKS}, optional=("duplicate",)
         ),
-        "Invocation": _object(invocation),
+        "Invocation": _object(invocation, optional=("callback",)),
         "InvocationPage": _object({"invocations": {"type": "array", "items": ref("Invocation")}, "next": nullable(_TEXT)}),
         "Function": _object(
             {
@@ -170,12 +177,12 @@ def schemas() -> Json:
         ),
         "InvocationEnded": _object(
             {
-                "type": {"enum": ["invocation.succeeded", "invocation.failed", "invocation.cancelled"]},
+                "type": {"type": "string", "enum": ["invocation.succeeded", "invocation.failed", "invocation.cancelled"]},
                 "timestamp": _TIME,
                 "data": ref("Invocation"),
             }
         ),
-        "State": {"type": "object", "required": ["status"], "properties": {"status": _TEXT, "sources": {"type": "array"}}},
+        "State": _object({"status": _TEXT, "sources": {"type": "array", "items": {"type": "object"}}}, optional=("sources",)),
         "Document": {"type": "object"},
     }
 

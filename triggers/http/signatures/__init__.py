@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runtime.authoring.triggers import Hmac
+from runtime.authoring.routes import Hmac
 from triggers.http.signatures import (
     api_key,
     basic,

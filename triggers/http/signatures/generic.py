@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.authoring.triggers import Hmac
+from runtime.authoring.routes import Hmac
 from triggers.http.signatures.scheme import (
     Signed,
     Terms,

@@ -1,25 +1,21 @@
-"""Kafka: a member of a consumer group that commits only what the ledger has, and keeps polling whatever happens.
+"""The polling side: one thread, since librdkafka's client blocks. It joins, fetches, pauses and commits.
 
-One thread polls, since librdkafka's client blocks; messages cross to the event loop, and their ends cross back. A partition's
-committed offset is the lowest one that is not finished, so a crash delivers again, and never skips. When too much is under way
-the partitions are paused; polling goes on, and with it the membership of the group.
+When too much is under way the partitions are paused; polling goes on, and with it the membership of the group.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
-from triggers.queues.listener import FINISH_S, Desk, State, end
-from triggers.queues.message import Message, SourceAwayError, SourceRefusedError
-from triggers.queues.offsets import Offsets
+from triggers.queues.kafka.graves import Graves
+from triggers.queues.kafka.messages import SILENT
+from triggers.queues.kafka.offsets import Offsets
+from triggers.queues.listener import Desk
+from triggers.queues.message import SourceRefusedError
 
 #: Messages under way at which partitions are paused, and at which they go on.
 MOST = 1000
@@ -31,66 +27,53 @@ READ = 250
 POLL_S = 0.05
 #: Seconds between two commits.
 COMMIT_S = 0.2
-#: Tries to hand a message over that fails though the ledger is there; then it is a dead letter.
-TRIES = 3
 
 Partition = tuple[str, int]
-
-# librdkafka's own log lines; what matters of them reaches the report.
-_SILENT = logging.getLogger("oncue.librdkafka")
-_SILENT.addHandler(logging.NullHandler())
-_SILENT.propagate = False
+#: a message, and the assignment of its partition that it came under
+Heard = tuple[Any, int]
 
 
-def settings(url: str) -> dict[str, Any]:
-    """Read a connection: "host:9092,host:9092?security.protocol=sasl_ssl&sasl.username=…", in librdkafka's words."""
-    servers, _, options = url.removeprefix("kafka://").partition("?")
-    return {"bootstrap.servers": servers.rstrip("/"), **dict(parse_qsl(options))}
+class Member:
+    """A member of the source's group. Only `stop` and `finished` may be called from another thread."""
 
-
-class KafkaListener:
-    """Consumes one topic."""
-
-    def __init__(self, desk: Desk, url: str) -> None:
+    def __init__(
+        self,
+        kafka: Any,
+        settings: dict[str, Any],
+        desk: Desk,
+        graves: Graves,
+        *,
+        hear: Callable[[list[Heard]], None],
+        tell: Callable[..., None],
+    ) -> None:
+        self._kafka = kafka
+        self._settings = settings
         self._desk = desk
-        self._settings = settings(url)
+        self._graves = graves
+        self._hear, self._tell = hear, tell
         self._most = max(MOST, 2 * desk.source.trigger.batch)
         self._offsets: dict[Partition, Offsets] = {}
         #: tells an assignment of a partition from an earlier one
         self._epochs: dict[Partition, int] = {}
         #: what ended on the event loop: (partition, its epoch, offset)
         self._ended: queue.SimpleQueue[tuple[Partition, int, int]] = queue.SimpleQueue()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = threading.Event()
         self._is_paused = False
-        self._producer: Any = None
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """As `Listener.run`."""
-        try:
-            import confluent_kafka  # the optional extra `kafka`
-        except ImportError as error:
-            raise SourceRefusedError("Kafka sources need the extra kafka: pip install 'oncue[kafka]'") from error
-        self._kafka = confluent_kafka
-        self._loop = asyncio.get_running_loop()
-        thread = asyncio.create_task(asyncio.to_thread(self._work))
-        wish = asyncio.create_task(stopping.wait())
-        try:
-            await asyncio.wait({thread, wish}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            # The thread ends within the time it gives to hand-offs, whatever happens here.
-            self._stopping.set()
-            wish.cancel()
-            await asyncio.wait({thread})
-            await end(set(self._tasks))
-        try:
-            thread.result()
-        except confluent_kafka.KafkaException as error:
-            raise SourceAwayError(f"Kafka is away: {error.args[0]}") from error
+    def stop(self) -> None:
+        """Have `work` stop intake, finish what is under way, commit and leave the group."""
+        self._stopping.set()
 
-    # What follows runs on the polling thread, librdkafka's callbacks included.
+    def finished(self, partition: Partition, epoch: int, offset: int) -> None:
+        """Note that a message needs no more."""
+        self._ended.put((partition, epoch, offset))
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """Be a member until `stop`.
+
+        Raises:
+            SourceRefusedError: the settings or the permissions are wrong. KafkaException: librdkafka cannot go on.
+        """
         source = self._desk.source
         try:
             consumer = self._kafka.Consumer(
@@ -107,7 +90,7 @@ class KafkaListener:
                     "error_cb": self._on_error,
                     "on_commit": self._on_commit,
                 },
-                logger=_SILENT,
+                logger=SILENT,
             )
         except self._kafka.KafkaException as error:
             raise SourceRefusedError(f"librdkafka refuses the connection's settings: {error.args[0]}") from error
@@ -117,8 +100,7 @@ class KafkaListener:
             self._finish(consumer, list(self._offsets), within_s=self._desk.finish_s)
         finally:
             consumer.close()
-            if self._producer is not None:
-                self._producer.flush(FINISH_S)
+            self._graves.close()
 
     def _poll(self, consumer: Any) -> None:
         next_commit = 0.0
@@ -128,8 +110,7 @@ class KafkaListener:
                 self._arrived([first, *consumer.consume(READ - 1, 0)])
             self._take_ends()
             self._pause_or_resume(consumer)
-            if self._producer is not None:
-                self._producer.poll(0)
+            self._graves.serve()
             if time.monotonic() >= next_commit:
                 self._commit(consumer, list(self._offsets))
                 next_commit = time.monotonic() + COMMIT_S
@@ -140,15 +121,17 @@ class KafkaListener:
             error = message.error()
             if error is None:
                 partition = (message.topic(), message.partition())
-                self._offsets[partition].begun(message.offset())
-                begun.append((message, self._epochs[partition]))
+                # It may be taken away between two messages that are read at once; then another member gets them.
+                if partition in self._offsets:
+                    self._offsets[partition].begun(message.offset())
+                    begun.append((message, self._epochs[partition]))
             elif error.fatal() or error.code() in self._refusals():
                 raise SourceRefusedError(f"Kafka refuses: {error.str()}")
             else:
                 self._on_error(error)
         if begun:
             self._tell("running")
-            self._loop.call_soon_threadsafe(self._begin, begun)
+            self._hear(begun)
 
     def _take_ends(self) -> None:
         while True:
@@ -178,8 +161,7 @@ class KafkaListener:
         """Wait for hand-offs to end, without polling."""
         ends = time.monotonic() + within_s
         while not until() and time.monotonic() < ends:
-            if self._producer is not None:
-                self._producer.poll(0)
+            self._graves.serve()
             time.sleep(0.002)
             self._take_ends()
 
@@ -239,74 +221,3 @@ class KafkaListener:
     def _refusals(self) -> tuple[int, ...]:
         codes = self._kafka.KafkaError
         return (codes.TOPIC_AUTHORIZATION_FAILED, codes.GROUP_AUTHORIZATION_FAILED, codes._AUTHENTICATION)
-
-    def _tell(self, state: State, reason: str = "") -> None:
-        report = self._desk.report
-        if (report.state, report.reason) != (state, reason):
-            self._loop.call_soon_threadsafe(report.now, state, reason)
-
-    # What follows runs on the event loop.
-
-    def _begin(self, messages: list[tuple[Any, int]]) -> None:
-        for message, epoch in messages:
-            task = self._loop.create_task(self._settle(message, epoch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _settle(self, raw: Any, epoch: int) -> None:
-        message = _message(raw)
-        for left in reversed(range(TRIES)):
-            try:
-                await self._desk.settle(message, self._bury)
-                break
-            except Exception as error:  # a message that can never be handed over must not hold up its partition
-                self._desk.log.exception("a message could not be handed over", message=message.identity)
-                if not left:
-                    await self._desk.refuse(message, f"it could not be handed over: {error}", self._bury)
-                await asyncio.sleep(0.5)
-        self._ended.put(((raw.topic(), raw.partition()), epoch, raw.offset()))
-
-    async def _bury(self, message: Message, reason: str) -> None:
-        if self._producer is None:
-            self._producer = self._kafka.Producer({**self._settings, "enable.idempotence": True}, logger=_SILENT)
-        raw = message.original
-        why = [("oncue-reason", reason.encode()), ("oncue-source", self._desk.source.url.encode())]
-        delivered: asyncio.Future[None] = self._loop.create_future()
-        self._producer.produce(
-            self._desk.source.dead_letter,
-            raw.value(),
-            raw.key(),
-            headers=[*(raw.headers() or []), *why, ("oncue-id", (message.identity or "").encode())],
-            on_delivery=lambda error, _: self._loop.call_soon_threadsafe(_delivered, delivered, error),
-        )
-        await delivered
-
-
-def _delivered(delivered: asyncio.Future[None], error: Any) -> None:
-    if delivered.done():
-        return
-    if error is None:
-        delivered.set_result(None)
-    else:
-        delivered.set_exception(SourceAwayError(f"a dead letter was not taken: {error.str()}"))
-
-
-def _message(raw: Any) -> Message:
-    headers = {name: _text(value) for name, value in raw.headers() or []}
-    # The time keeps a topic that is made anew, and counts from 0 again, apart from the one before.
-    _, milliseconds = raw.timestamp()
-    key = raw.key()
-    return Message(
-        raw.value() or b"",
-        f"{raw.topic()}-{raw.partition()}-{raw.offset()}@{milliseconds}",
-        headers=headers,
-        content_type=next((str(value) for name, value in headers.items() if name.lower() == "content-type"), None),
-        time=datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None,
-        subject=None if key is None else _text(key),
-        facts={"topic": raw.topic(), "partition": raw.partition(), "offset": raw.offset()},
-        original=raw,
-    )
-
-
-def _text(value: bytes | str | None) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
