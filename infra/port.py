@@ -1,10 +1,11 @@
-"""The web process's port, as the supervisor sees it: free before the start, answering after it."""
+"""Ports of processes that are started: free before the start, kept for them while they are down, answering after it."""
 
 from __future__ import annotations
 
 import errno
 import http.client
 import socket
+import weakref
 
 from infra.settings import Settings
 from runtime.authoring.errors import OnCueError
@@ -19,22 +20,37 @@ class PortError(OnCueError):
     """Nothing can listen at the address."""
 
 
-def with_free_port(settings: Settings) -> Settings:
-    """Check that the port can be bound, so that one sentence says so; port 0 becomes a free one.
+def hold(host: str, port: int = 0) -> socket.socket:
+    """Bind a port and keep it until the socket is closed: nobody is given it, and a server with SO_REUSEADDR can listen there.
+
+    Port 0 becomes a free one. That Linux lets two sockets bind one port as long as one of them listens is told in socket(7).
 
     Raises:
         PortError: it is taken, or the address is not this machine's.
     """
-    host, port = settings.host, settings.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            cure = _CURES.get(error.errno or 0, "set ONCUE_HOST to an address of this machine")
-            raise PortError(f"{host}:{port} cannot be bound ({error.strerror}); {cure}") from error
-        return settings.model_copy(update={"port": probe.getsockname()[1]})
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        cure = _CURES.get(error.errno or 0, "set ONCUE_HOST to an address of this machine")
+        raise PortError(f"{host}:{port} cannot be bound ({error.strerror}); {cure}") from error
+    return held
+
+
+def number_of(held: socket.socket) -> int:
+    """Return the number of the port that a socket holds."""
+    number: int = held.getsockname()[1]
+    return number
+
+
+def free_port_for(owner: object) -> int:
+    """Return a free port of the loopback interface that is nobody else's while `owner` lives."""
+    held = hold("127.0.0.1")
+    weakref.finalize(owner, held.close)
+    return number_of(held)
 
 
 def is_ready(settings: Settings) -> bool:

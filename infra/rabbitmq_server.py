@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from infra import tether
+from infra.port import free_port_for
 from infra.rabbitmq_packages import find_or_fetch
 from runtime.authoring.errors import OnCueError
 
@@ -49,9 +50,8 @@ class RabbitMQServer:
 
     def __init__(self, folder: Path, **settings: str | int) -> None:
         self.folder = folder.absolute()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        #: kept for the server while it is down
+        self.port = free_port_for(self)
         #: lines of rabbitmq.conf
         self._settings = {
             "listeners.tcp.1": f"127.0.0.1:{self.port}",

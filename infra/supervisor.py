@@ -79,6 +79,8 @@ class Supervisor:
         self._programs = programs
         self._keys = keys
         self._selector = selectors.DefaultSelector()
+        #: the web process's port, so that nobody takes it while that process is down
+        self._held = contextlib.ExitStack()
         self._server_backoff = Backoff()
         self._next_sweep = 0.0
         self._signals = Signals()
@@ -107,7 +109,8 @@ class Supervisor:
                 self._stop()
 
     def _start(self, serving: Callable[[], None]) -> None:
-        self.settings = port.with_free_port(self.settings)
+        held = self._held.enter_context(port.hold(self.settings.host, self.settings.port))
+        self.settings = self.settings.model_copy(update={"port": port.number_of(held)})
         if self.server is not None:
             self._launch_server(self.server)
             self._wait(self.server.is_ready, LOAD_WITHIN_S, "the embedded server")
@@ -259,7 +262,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _heard(self) -> Iterator[None]:
-        with self._signals.heard() as woken, self._selector:
+        with self._signals.heard() as woken, self._selector, self._held:
             self._selector.register(woken, selectors.EVENT_READ, None)
             if self._keys is not None:
                 self._selector.register(self._keys.descriptor, selectors.EVENT_READ, self._keys)

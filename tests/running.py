@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 ONCUE = str(Path(sys.executable).with_name("oncue"))
 Eventually = Callable[..., object]
@@ -114,8 +117,13 @@ class OnCue:
         return json.loads(answer.stdout)
 
 
-def start(environment: dict[str, str], folder: Path, eventually: Eventually, program: str = ONCUE) -> OnCue:
+def start(environment: dict[str, str], folder: Path, program: str = ONCUE) -> OnCue:
+    """Run `oncue up` and wait until it serves; what it said instead is told."""
     oncue = OnCue(environment, folder, program)
-    eventually(lambda: oncue.up.has("serves at") or oncue.up.process.poll() is not None, 30)
-    assert oncue.up.has("serves at"), oncue.up.lines
+    ends = time.monotonic() + 60
+    while not oncue.up.has("serves at"):
+        if oncue.up.process.poll() is not None or time.monotonic() > ends:
+            oncue.up.process.kill()
+            pytest.fail("`oncue up` did not serve; it said:\n" + "\n".join(oncue.up.lines))
+        time.sleep(0.01)
     return oncue

@@ -20,6 +20,7 @@ import httpx
 import redis
 
 from infra.embedded import EmbeddedServer
+from infra.port import free_port_for, hold, number_of
 from runtime.versions.deployer import Deployer, Versions
 from runtime.versions.registry import Registry
 from triggers.http.access.keyring import Keyring
@@ -28,18 +29,11 @@ HERE = Path(__file__).parent
 ONCUE = str(Path(sys.executable).with_name("oncue"))
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def running(command: str, *, functions: Path) -> Iterator[int]:
     """Run `oncue up` or `oncue dev` with a data folder of its own, and give its port once it serves."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as data, (Path(data) / "output.log").open("w") as output:
+    with hold("127.0.0.1") as held, tempfile.TemporaryDirectory() as data, (Path(data) / "output.log").open("w") as output:
+        port = number_of(held)
         settings = {"ONCUE_DATA": data, "ONCUE_PORT": str(port), "ONCUE_FUNCTIONS": str(functions)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
         process = subprocess.Popen(
@@ -74,7 +68,7 @@ class Contestant:
         self.server = EmbeddedServer(self.folder, fsync="always")
         self.url = self.server.start()
         self.redis = redis.Redis.from_url(self.url)
-        self.port = free_port()
+        self.port = free_port_for(self)
 
     def close(self) -> None:
         """Stop the server and remove its data."""

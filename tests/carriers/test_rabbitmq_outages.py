@@ -236,7 +236,7 @@ def slow(seconds: float, *, ctx: Context) -> int:
         "ONCUE_LEASE": f"{LEASE_S}s",
         "ONCUE_BROKER": rabbit.url,
     }
-    oncue = start(environment, tmp_path, eventually)
+    oncue = start(environment, tmp_path)
     try:
         assert oncue.run("invoke", "slow", "seconds=0", "--wait").returncode == 0
         marks.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import redis
 
 from infra import process, tether
 from infra.embedded import EmbeddedServer
+from infra.port import free_port_for
 from infra.rabbitmq_server import RabbitMQServer
 
 FUNCTIONS = Path(__file__).with_name("functions")
@@ -88,7 +88,7 @@ class System:
         self.data = folder / "data"
         self.server = EmbeddedServer(self.data, fsync)
         self.broker = RabbitMQServer(folder / "rabbitmq") if has_broker else None
-        self.port = free_port()
+        self.port = free_port_for(self)
         self.workers: list[Process] = []
         self.web: Process | None = None
         self.threads = threads
@@ -184,13 +184,6 @@ class System:
             return False
         finally:
             connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], bool], within_s: float, what: str) -> float:

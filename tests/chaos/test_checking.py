@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,23 +13,11 @@ from tests.ledger.book import Book, acceptance
 
 
 @pytest.fixture
-def open_book(tmp_path: Path) -> Iterator[Callable[..., Book]]:
-    """`open_book(url, lease_s=…)` opens a book until the test ends."""
-    opened: list[Book] = []
-
-    def make(url: str, **options: float) -> Book:
-        opened.append(Book(url, tmp_path / "results", **options))
-        return opened[-1]
-
-    yield make
-    for book in opened:
-        book.close()
-
-
-@pytest.fixture
-def book(open_book: Callable[..., Book], redis_url: str) -> Book:
+def book(tmp_path: Path, redis_url: str) -> Iterator[Book]:
     """A book over the shared, emptied server."""
-    return open_book(redis_url)
+    opened = Book(redis_url, tmp_path / "results")
+    yield opened
+    opened.close()
 
 
 def line(invocation_id: str, what: str = "start", *, attempt: int = 1, key: str = "k", at: float = 1.0, **more: object) -> Line:
@@ -110,19 +98,13 @@ def test_a_failure_without_a_reason_is_told(book: Book) -> None:
     assert any("failed without a reason" in violation for violation in checked(book, [one], [line(one)]).violations)
 
 
-def test_recovery_is_measured_from_the_kill_to_the_next_attempt(open_book: Callable[..., Book], redis_url: str) -> None:
+def test_recovery_is_measured_from_the_kill_to_the_next_attempt(book: Book) -> None:
     """Of an attempt that had started its own worker's kill counts; of one that had not, the first kill since its claim."""
-    book = open_book(redis_url, lease_s=0.01)
-    one = book.accept(function="work")
-    book.claim()
-    for consumer in ("two", "three"):
-        while not book.take_over(consumer):
-            pass
-    record = book.record(one)
-    first, second, third = (attempt["started_ms"] / 1000 for attempt in (*record.attempts, {"started_ms": record.started_ms}))
-    ended = msgspec.structs.replace(
-        record, attempts=[*record.attempts, {"attempt": 3, "started_ms": third * 1000, "outcome": "x"}]
-    )
-    kills = [(7, first + 0.002), (8, second + 0.001)]
-    found = recoveries([ended], [line(one, worker=7)], kills)
-    assert found == pytest.approx([second - kills[0][1], third - kills[1][1]])
+    one = done(book)
+    attempts = [
+        {"attempt": n, "started_ms": started_ms, "outcome": outcome}
+        for n, started_ms, outcome in ((1, 1_000, "lost"), (2, 2_000, "lost"), (3, 3_500, "succeeded"))
+    ]
+    lost_twice = msgspec.structs.replace(book.record(one), attempts=attempts)
+    kills = [(7, 1.25), (8, 2.75), (9, 3.0)]
+    assert recoveries([lost_twice], [line(one, worker=7)], kills) == [0.75, 0.75]

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 from runtime.versions.environments import find_uv
-from tests.running import Eventually, OnCue, start
+from tests.running import OnCue, start
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
@@ -57,11 +57,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
 
 
 @pytest.fixture(scope="module")
-def oncue(
-    bare: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory, eventually: Eventually
-) -> Iterator[OnCue]:
+def oncue(bare: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """`oncue up` of the bare environment, without a function."""
-    oncue = start({**environment, "ONCUE_PORT": "0"}, tmp_path_factory.mktemp("host"), eventually, str(bare / "oncue"))
+    oncue = start({**environment, "ONCUE_PORT": "0"}, tmp_path_factory.mktemp("host"), str(bare / "oncue"))
     yield oncue
     assert oncue.up.stop() == 0
 

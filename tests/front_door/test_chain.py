@@ -24,7 +24,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "chain.md"
 
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually, sink: tuple[Sink, str]) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory, sink: tuple[Sink, str]) -> Iterator[OnCue]:
     """`oncue up` over three shipped folders and the two that the document prints."""
     folder = tmp_path_factory.mktemp("chain")
     for name in ("thumbnail", "report_pdf", "send_email"):
@@ -35,7 +35,7 @@ def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually, sink
         make_function(folder / "functions", name, code)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
     mail = {"ONCUE_SECRET_SMTP_URL": f"{sink[1]}?starttls=never"}
-    oncue = start({**kept, **mail, "ONCUE_PORT": "0", "ONCUE_FUNCTIONS": "functions"}, folder, eventually)
+    oncue = start({**kept, **mail, "ONCUE_PORT": "0", "ONCUE_FUNCTIONS": "functions"}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 

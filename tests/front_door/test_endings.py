@@ -66,12 +66,12 @@ def spin(seen: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """`oncue up` with a long lease: no renewal finds what an order to cancel should have told at once."""
     folder = tmp_path_factory.mktemp("endings")
     make_function(folder / "functions", "samples", SAMPLES)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0", "ONCUE_LEASE": "30s"}, folder, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0", "ONCUE_LEASE": "30s"}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 

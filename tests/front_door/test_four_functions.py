@@ -56,12 +56,12 @@ def sink() -> Iterator[tuple[Sink, str]]:
 
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually, sink: tuple[Sink, str]) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory, sink: tuple[Sink, str]) -> Iterator[OnCue]:
     """`oncue up` over the shipped folders, with the sink as its mail server."""
     folder = tmp_path_factory.mktemp("shipped")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
     mail = {"ONCUE_SECRET_SMTP_URL": f"{sink[1]}?starttls=never"}
-    oncue = start({**kept, **mail, "ONCUE_PORT": "0", "ONCUE_FUNCTIONS": str(FUNCTIONS)}, folder, eventually)
+    oncue = start({**kept, **mail, "ONCUE_PORT": "0", "ONCUE_FUNCTIONS": str(FUNCTIONS)}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 

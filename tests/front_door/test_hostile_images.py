@@ -21,13 +21,13 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 
 @pytest.fixture
-def oncue(tmp_path: Path, eventually: Eventually) -> Iterator[OnCue]:
+def oncue(tmp_path: Path) -> Iterator[OnCue]:
     """`oncue up` over two of the shipped folders."""
     (tmp_path / "functions").mkdir()
     for name in ("profanity_check", "thumbnail"):
         (tmp_path / "functions" / name).symlink_to(FUNCTIONS / name)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0"}, tmp_path, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0"}, tmp_path)
     yield oncue
     assert oncue.up.stop() == 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.running import ONCUE, Eventually, OnCue, make_function, start
+from tests.running import ONCUE, OnCue, make_function, start
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,7 +33,7 @@ def steps(heading: str) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """`oncue up` over the four functions and the README's own, and a photo to ask about."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "functions", folder / "functions", ignore=shutil.ignore_patterns("tests", "__pycache__"))
@@ -43,7 +43,7 @@ def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> I
         make_function(folder / "functions", name, source)
     Image.new("RGB", (1200, 900), "teal").save(folder / "photo.jpg")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0", "ONCUE_SECRET_GITHUB_SECRET": "s3cret"}, folder, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0", "ONCUE_SECRET_GITHUB_SECRET": "s3cret"}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 

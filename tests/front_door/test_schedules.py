@@ -26,12 +26,12 @@ def report() -> None:
 
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """`oncue up` over a folder with two schedules."""
     folder = tmp_path_factory.mktemp("schedules")
     make_function(folder / "functions", "ticking", TICKING)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0"}, folder, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0"}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 

@@ -15,7 +15,7 @@ import pytest
 from websockets.sync.client import connect
 
 from runtime.authoring.routes import SCHEMES
-from tests.running import ONCUE, Eventually, OnCue, make_function, start
+from tests.running import ONCUE, OnCue, make_function, start
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
 SECRET = "It's a Secret to Everybody"
@@ -40,13 +40,13 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """`oncue up` over the page's function and some samples."""
     folder = tmp_path_factory.mktemp("webhooks")
     make_function(folder / "functions", "triage", blocks("python")[0])
     make_function(folder / "functions", "samples", SAMPLES)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0", "ONCUE_SECRET_GITHUB_WEBHOOK": SECRET}, folder, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0", "ONCUE_SECRET_GITHUB_WEBHOOK": SECRET}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 

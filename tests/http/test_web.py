@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from infra import process
+from infra.port import hold, number_of
 from infra.settings import Settings
 from runtime.authoring.manifest import Manifest
 from runtime.versions.catalog import Deployed
@@ -32,17 +33,16 @@ def web_process(
     registry = Registry(redis_url)
     registry.switch(Deployed("tests", "v1", Manifest(folder="tests", python="3.11", functions=(function("any"),)), 0))
     registry.close()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    settings = Settings(port=port, redis_url=redis_url, data=tmp_path)
-    running = subprocess.Popen(process.command("web"), env={**os.environ, **settings.environment()})
-    url = f"http://127.0.0.1:{port}"
-    try:
-        eventually(lambda: running.poll() is None and _is_ready(url))
-        yield running, url
-    finally:
-        running.kill()
-        running.wait()
+    with hold("127.0.0.1") as held:
+        settings = Settings(port=number_of(held), redis_url=redis_url, data=tmp_path)
+        running = subprocess.Popen(process.command("web"), env={**os.environ, **settings.environment()})
+        url = f"http://127.0.0.1:{settings.port}"
+        try:
+            eventually(lambda: running.poll() is None and _is_ready(url))
+            yield running, url
+        finally:
+            running.kill()
+            running.wait()
 
 
 def _is_ready(url: str) -> bool:

@@ -58,13 +58,13 @@ def until_told(flag: str, *, ctx: Context) -> str:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """One OnCue for the tests that only ask it things."""
     folder = tmp_path_factory.mktemp("up")
     make_function(folder / "functions", "samples", SAMPLES)
     make_function(folder / "functions", "broken", "import runtime\n\nx = 1 / 0\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0"}, folder, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0"}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 
@@ -226,7 +226,7 @@ def test_the_end_of_up(
 ) -> None:
     """Ctrl-C, or `kill -9` of `up` alone, leaves no process, not even a child that is in the middle of a call."""
     make_function(functions, "samples", SAMPLES)
-    oncue = start({**environment, "ONCUE_GRACE": "0.2"}, tmp_path, eventually)
+    oncue = start({**environment, "ONCUE_GRACE": "0.2"}, tmp_path)
     oncue.json("invoke", "until_told", f"flag={tmp_path}/never")
     eventually(lambda: len(oncue.up.descendants()) >= 4)  # server, web, worker, child
     pids = oncue.up.descendants()
@@ -240,7 +240,7 @@ def test_a_killed_up_that_comes_back(
 ) -> None:
     """What was accepted before `kill -9` runs after the next start, and old results are still there."""
     make_function(functions, "samples", SAMPLES)
-    first = start({**environment, "ONCUE_LEASE": "1s"}, tmp_path, eventually)
+    first = start({**environment, "ONCUE_LEASE": "1s"}, tmp_path)
     done = first.json("invoke", "echo", "word=x")
     open_one = first.json("invoke", "until_told", f"flag={tmp_path}/flag")
     assert isinstance(done, dict)
@@ -250,7 +250,7 @@ def test_a_killed_up_that_comes_back(
     first.up.stop(signal.SIGKILL)
     eventually(lambda: are_gone(pids))
     (tmp_path / "flag").touch()
-    second = start({**environment, "ONCUE_LEASE": "1s"}, tmp_path, eventually)
+    second = start({**environment, "ONCUE_LEASE": "1s"}, tmp_path)
     assert second.run("get", done["id"], "--wait").returncode == 0
     assert second.run("get", open_one["id"], "--wait", "20").returncode == 0
     assert second.up.stop() == 0
@@ -259,7 +259,7 @@ def test_a_killed_up_that_comes_back(
 def test_a_killed_worker(environment: dict[str, str], functions: Path, tmp_path: Path, eventually: Eventually) -> None:
     """It comes back, and its invocation runs again and succeeds."""
     make_function(functions, "samples", SAMPLES)
-    oncue = start({**environment, "ONCUE_LEASE": "1s"}, tmp_path, eventually)
+    oncue = start({**environment, "ONCUE_LEASE": "1s"}, tmp_path)
     document = oncue.json("invoke", "until_told", f"flag={tmp_path}/flag")
     assert isinstance(document, dict)
     eventually(lambda: oncue.run("get", document["id"]).stdout.count("running"))

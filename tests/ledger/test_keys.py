@@ -11,12 +11,12 @@ import pytest
 import redis
 
 from infra.embedded import EmbeddedServer
+from infra.port import free_port_for
 from runtime.ledger.events import Occurrence
 from runtime.ledger.keys import FOLDERS, NEWS_PATTERN, QUEUES, QueueKeys
 from runtime.ledger.operations import Operations, Target
 from runtime.ledger.outbox import Outbox
 from runtime.ledger.scripts import Script, script
-from tests.chaos.system import free_port
 from tests.ledger.book import Book, acceptance
 
 #: Without a TTL: bounded by the work that waits, by a cap, or by the number of functions and versions.
@@ -160,5 +160,5 @@ class ClusterNode(EmbeddedServer):
 
     def _options(self) -> list[str]:
         # Left out, the bus takes the port 10,000 above, which need not be free and may be none.
-        ports = ["--port", str(free_port()), "--cluster-port", str(free_port())]
+        ports = ["--port", str(free_port_for(self)), "--cluster-port", str(free_port_for(self))]
         return [*super()._options(), *ports, "--bind", "127.0.0.1", "--cluster-enabled", "yes"]

@@ -23,7 +23,6 @@ from tests.running import OnCue, start
 from tests.versions.deploying import greeting
 from triggers.http.deployments import MAX_ARCHIVE_BYTES
 
-Eventually = Callable[..., object]
 Build = Callable[[zipfile.ZipFile], None]
 
 #: How much a refused archive may leave the web process larger by, bytes.
@@ -151,12 +150,12 @@ def _lzma() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """A running OnCue without folders."""
     folder = tmp_path_factory.mktemp("archives")
     (folder / "functions").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0"}, folder, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0"}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 

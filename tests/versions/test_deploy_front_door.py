@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,14 @@ from runtime.versions.pack import Pack
 from tests.running import OnCue, start
 from tests.versions.deploying import greeting
 
-Eventually = Callable[..., object]
-
 
 @pytest.fixture(scope="module")
-def oncue(tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[OnCue]:
+def oncue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCue]:
     """A running OnCue with an empty functions folder."""
     folder = tmp_path_factory.mktemp("front")
     (folder / "functions").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
-    oncue = start({**kept, "ONCUE_PORT": "0"}, folder, eventually)
+    oncue = start({**kept, "ONCUE_PORT": "0"}, folder)
     yield oncue
     assert oncue.up.stop() == 0
 
