@@ -29,6 +29,10 @@ async def rerun(settings: Settings) -> str:
         if not newest:
             return "nothing has been invoked yet"
         accepted = await Operations(ledger, target).replay(newest[0])
-        return f"{newest[0].function} runs again as {accepted.id}"
+        return (
+            "nothing is kept of the last invocation"
+            if accepted is None
+            else f"{newest[0].function} runs again as {accepted.id}"
+        )
     finally:
         await ledger.close()

@@ -84,6 +84,11 @@ def show_invocation(url: str | None, id: str, *, wait_s: float | None, output: P
     return None
 
 
+def show_input(url: str | None, id: str) -> None:
+    """Print the event that an invocation is for."""
+    print_json(Api(url).get(f"{invocation_path(id)}/input").json())
+
+
 def _wait(api: Api, id: str, ends: float, progress: Progress) -> dict[str, Any]:
     """Return the status document once the invocation has ended, or as it is when the time is up."""
     while True:
@@ -146,6 +151,21 @@ def _print_invocation(invocation: dict[str, Any]) -> None:
             ("result", size and f"{size}: oncue get {invocation['id']} -o FILE"),
         ]
     )
+    for attempt in invocation["attempts"]:
+        _print_failure(attempt)
+
+
+def _print_failure(attempt: dict[str, Any]) -> None:
+    """Print how an attempt failed: when, why and where, and what it said last."""
+    error = attempt.get("error")
+    if not error:
+        return
+    when = " to ".join(filter(None, (attempt.get("started_at"), attempt.get("ended_at"))))
+    sys.stdout.write("\n")
+    print_facts([(f"attempt {attempt['attempt']}", f"{attempt['outcome']}, {when}"), ("error", error_words(attempt))])
+    said = [error["traceback"].rstrip()] if error.get("traceback") else []
+    for text in (*said, *attempt.get("log", ())):
+        sys.stdout.write(f"{text}\n")
 
 
 def _progress_words(invocation: dict[str, Any]) -> str:

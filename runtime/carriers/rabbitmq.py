@@ -104,6 +104,9 @@ class _QuorumConsumer(Consumer):
                 self._rest(error)
             except (pika.exceptions.AMQPError, OSError) as error:
                 self._lose(error)
+            except Exception:
+                if not self._fetched:
+                    raise  # else it comes again with the next fetch, and what was claimed before it goes first
         return carried(self._fetched.popleft()) if self._fetched else None
 
     def _fetch(self) -> None:

@@ -52,7 +52,6 @@ class _StreamConsumer(Consumer):
         self._has_backlog = False
         self._takeover_s = min(TAKEOVER_S, ledger.lease_s / 2)
         self._next_takeover = 0.0
-        self._away_since = 0.0
         self._is_declared = False
         self._pause_s = 0.0
         self._log = structlog.get_logger("oncue.carrier").bind(queue=queue)
@@ -62,15 +61,14 @@ class _StreamConsumer(Consumer):
             room = self._holdings.await_room(self._timeout_s)
             if room <= 0:
                 return None
-            began = time.monotonic()
             try:
                 self._fetch(room)
             except LedgerUnavailableError as error:
-                self._rest(error, began)
-                return None
-        if not self._fetched:
-            return None
-        return carried(self._fetched.popleft())
+                self._rest(error)
+            except Exception:
+                if not self._fetched:
+                    raise  # else it comes again with the next fetch, and what was claimed before it goes first
+        return carried(self._fetched.popleft()) if self._fetched else None
 
     def _fetch(self, room: int) -> None:
         if not self._is_declared:
@@ -80,30 +78,30 @@ class _StreamConsumer(Consumer):
             self._unclaimed = self._ledger.deliveries(
                 self._queue, self._consumer, count=room, block_s=min(self._timeout_s, self._takeover_s)
             )
-        now = time.monotonic()
-        if self._pause_s and now - self._away_since > self._ledger.lease_s / 2:
-            # Redis was away: every lease may have run out. Who holds one gets the time to renew it and to tell its outcome.
-            self._next_takeover = now + self._ledger.lease_s
         read = room if self._has_backlog and not self._unclaimed else 0
-        take_over = max(0, room - len(self._unclaimed)) if now >= self._next_takeover else 0
-        if self._unclaimed or read or take_over:
-            claims = self._ledger.claim(self._queue, self._consumer, self._unclaimed, read=read, take_over=take_over)
+        take_over = room - len(self._unclaimed)
+        if self._unclaimed or read:
+            claims = self._ledger.claim(self._queue, self._consumer, self._unclaimed, read=read)
             # A full fetch means that more waits: the next one reads and claims in a single script.
             self._has_backlog = len(self._unclaimed) == room or (read > 0 and len(claims) >= room)
             self._unclaimed = []
-            if take_over:
-                self._next_takeover = now + self._takeover_s
-            if self._holdings.take(claims):
-                self._fetched.extend(claims)
-            elif claims:
-                self._ledger.hand_back(self._queue, claims)
+            self._hold(claims)
+        # By a call of its own right after an answer: one that is sent into a standstill of Redis would find every lease run out.
+        if take_over > 0 and time.monotonic() >= self._next_takeover and self._ledger.is_settled:
+            self._hold(self._ledger.claim(self._queue, self._consumer, take_over=take_over))
+            self._next_takeover = time.monotonic() + self._takeover_s
         if self._pause_s:
             self._pause_s = 0.0
             self._log.info("Redis is back")
 
-    def _rest(self, error: LedgerUnavailableError, began: float) -> None:
+    def _hold(self, claims: list[Claim]) -> None:
+        if self._holdings.take(claims):
+            self._fetched.extend(claims)
+        elif claims:
+            self._ledger.hand_back(self._queue, claims)
+
+    def _rest(self, error: LedgerUnavailableError) -> None:
         if not self._pause_s:
-            self._away_since = began
             self._log.warning("nothing can be fetched until Redis is back", reason=str(error))
         self._pause_s = min(max(self._pause_s * 2, 0.05), 1.0)
         time.sleep(self._pause_s)
@@ -181,15 +179,17 @@ class Promoter:
         self._stopping.set()
 
     def _run(self) -> None:
-        recovers_at = 0.0
+        next_look = 0.0
         while not self._stopping.is_set():
             try:
-                _, next_s = self._ledger.promote(self._queue, recover=time.monotonic() >= recovers_at)
+                _, next_s = self._ledger.promote(self._queue, recover=False)
+                # By a call of its own, as takeovers are.
+                if time.monotonic() >= next_look and self._ledger.is_settled:
+                    self._ledger.recover(self._queue)
+                    next_look = time.monotonic() + min(TAKEOVER_S, self._ledger.lease_s / 2)
                 if next_s is None or next_s > 0:
                     self._ledger.await_wake(self._queue, min(1.0, next_s if next_s is not None else 1.0))
             except LedgerUnavailableError:
-                # Every lease may run out meanwhile. Who holds one gets the time to renew it and to tell its outcome.
-                recovers_at = time.monotonic() + 0.5 + self._ledger.lease_s
                 self._stopping.wait(0.5)
             except Exception:  # noqa: BLE001  # nobody starts this thread again, and what waits for its time would stay
                 if self._stopping.is_set():

@@ -90,6 +90,7 @@ class _Child:
             if frame.kind == frames.CALL:  # not the late answer to a handler that was cancelled meanwhile
                 self._answer(frame)
                 self._tidy()
+            del frame  # large ones must not stay while the next is read
 
     def _on_sigterm(self, _number: int, _frame: object) -> None:
         if not self._is_running:
@@ -100,7 +101,7 @@ class _Child:
         self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def _answer(self, frame: frames.Frame) -> None:
-        follow_ups: list[bytes] = []
+        follow_ups = results.FollowUps()
         told: dict[str, Any] = {}
         body, flags, kind = b"", 0, frames.FAILURE
         self._is_running = True
@@ -133,8 +134,8 @@ class _Child:
             if kind == frames.RESULT:
                 kind, told, body = frames.FAILURE, {"kind": "leftover", "left": left}, b""
         meta = frames.to_meta(told) if told else b""
-        if follow_ups and kind == frames.RESULT:
-            meta = b'{"follow_ups":[%s]%s' % (b",".join(follow_ups), b"," + meta[1:] if meta else b"}")
+        if follow_ups.written and kind == frames.RESULT:
+            meta = b'{"follow_ups":[%s]%s' % (b",".join(follow_ups.written), b"," + meta[1:] if meta else b"}")
         self._channel.send(kind, meta, body, flags)
 
     def _write_out(self) -> bool:
@@ -159,8 +160,8 @@ class _Child:
         if getsignal(signal.SIGTERM) != self._on_sigterm:
             signal.signal(signal.SIGTERM, self._on_sigterm)
 
-    def _run(self, frame: frames.Frame, follow_ups: list[bytes]) -> tuple[bytes, str, str | None]:
-        id, function, attempt, key, timeout_s, memory_bytes, trace, secrets, event_bytes = loads(frame.meta)
+    def _run(self, frame: frames.Frame, follow_ups: results.FollowUps) -> tuple[bytes, str, str | None]:
+        id, function, attempt, key, timeout_s, memory_bytes, trace, secrets, *document = loads(frame.meta)
         self._call = call = self._call + 1
         self._limit_cpu(timeout_s * self._cpus + 10)
         if memory_bytes != self._memory_bytes:
@@ -177,7 +178,7 @@ class _Child:
             if kind == "progress":
                 self._channel.send(frames.PROGRESS, frames.to_meta(payload))
             else:
-                follow_ups.append(results.strict_json({"kind": kind, **payload}, f"ctx.{kind}"))
+                follow_ups.add(kind, payload)
 
         context = Context(
             id=id,
@@ -191,9 +192,10 @@ class _Child:
             send=send,
             artifact=lambda invocation_id: self._artifact(invocation_id, call),
         )
-        event = Event.from_document(loads(frame.body[:event_bytes]))
-        blob = frame.body[event_bytes:] if frame.flags & frames.HAS_BLOB else None
-        arguments = handler.arguments(event, blob, context)
+        # A blob is the whole body: to cut it out would take its size once more.
+        has_blob = frame.flags & frames.HAS_BLOB
+        event = Event.from_document(document[0] if has_blob else loads(frame.body))
+        arguments = handler.arguments(event, frame.body if has_blob else None, context)
         if self._runner is not None and handler.is_async:
             value = self._runner.run(self._await(handler.call(**arguments)))
         else:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import redis
@@ -29,8 +30,13 @@ from runtime.ledger.wire import LedgerUnavailableError
 _JSON = msgspec.json.Encoder().encode
 _TRACE = msgspec.json.Decoder(dict[str, str]).decode
 
+T = TypeVar("T")
+
 #: Seconds between two writes of a running handler's output.
 OUTPUT_S = 0.25
+
+#: Lines kept with an attempt that failed. What all attempts said is kept besides, in a stream that later ones push it out of.
+LOG_TAIL_LINES = 20
 
 
 class Holder(Protocol):
@@ -135,7 +141,7 @@ class Executor:
         options = function.options
         output = self._outputs[claim.id] = _Output(claim)
         try:
-            ending = self._pools.get(claim.version).call(
+            ending = self._await_redis(lambda: self._pools.get(claim.version)).call(
                 Call(
                     invocation_id=claim.id,
                     function=claim.function,
@@ -154,23 +160,24 @@ class Executor:
             del self._outputs[claim.id]
         if ending.failure is not None and ending.failure.type == POOL_CLOSED:
             return None
-        return judge(claim, function, ending, output.rest(), self._store)
+        return judge(claim, function, ending, output.rest(), self._store, said=output.last_lines())
 
     def _function(self, claim: Claim) -> FunctionManifest:
         key = (claim.version, claim.function)
         function = self._functions.get(key)
         if function is None:
-            named = {function.name: function for function in self._read_manifest(claim.version).functions}
+            manifest = self._await_redis(lambda: self._manifest(claim.version))
+            named = {function.name: function for function in manifest.functions}
             if claim.function not in named:
                 raise LookupError(f"version {claim.version} has no function {claim.function!r}; it has {', '.join(named)}")
             function = self._functions[key] = named[claim.function]
         return function
 
-    def _read_manifest(self, version: str) -> Manifest:
-        """Return a version's manifest; while Redis is away this waits, since that is no failure of the attempt."""
+    def _await_redis(self, read: Callable[[], T]) -> T:
+        """Return what `read` reads from Redis; while that is away this waits, since it is no failure of the attempt."""
         while True:
             try:
-                return self._manifest(version)
+                return read()
             except (redis.ConnectionError, redis.TimeoutError):
                 if self._stopping.wait(0.5):
                     raise
@@ -183,16 +190,19 @@ class Executor:
         rounds = 0
         while not self._stopping.wait(OUTPUT_S):
             rounds += 1
-            for output in list(self._outputs.values()):
-                output.write(self._ledger)
-            if rounds % 4 == 0:
-                self._pools.reap_idle()
+            try:
+                for output in list(self._outputs.values()):
+                    output.write(self._ledger)
+                if rounds % 4 == 0:
+                    self._pools.reap_idle()
+            except Exception:  # noqa: BLE001  # nobody starts this thread again
+                self._log.exception("output could not be written, or idle children not be ended")
 
 
 class _Output:
     """The output of one running attempt: written while it runs, the rest together with its verdict."""
 
-    __slots__ = ("_claim", "_frames", "_lock", "_progress", "_writing")
+    __slots__ = ("_claim", "_frames", "_lines", "_lock", "_progress", "_writing")
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
@@ -200,6 +210,7 @@ class _Output:
         # Held while frames are on their way: what the verdict takes along must not overtake them, nor miss them.
         self._writing = threading.Lock()
         self._frames: list[bytes] = []
+        self._lines: deque[str] = deque(maxlen=LOG_TAIL_LINES)
         self._progress = b""
 
     def extend(self, frames: list[dict[str, Any]]) -> None:
@@ -209,6 +220,13 @@ class _Output:
                 self._frames.append(encoded)
                 if frame["kind"] == "progress":
                     self._progress = encoded
+                else:
+                    self._lines.append(frame["line"])
+
+    def last_lines(self) -> list[str]:
+        """Return the end of what it logged and printed."""
+        with self._lock:
+            return list(self._lines)
 
     def rest(self) -> list[bytes]:
         """Return what is not written yet, for the verdict to take along."""

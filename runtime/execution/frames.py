@@ -2,8 +2,8 @@
 
 A frame is a ten-byte header, `meta` (JSON) and `body` (raw bytes, never encoded again):
 
-    down  CALL      meta [id, function, attempt, key, timeout_s, memory_bytes, trace, secrets, event size]
-                    body the event's JSON document, then the blob when the frame has HAS_BLOB
+    down  CALL      meta [id, function, attempt, key, timeout_s, memory_bytes, trace, secrets], body the event's JSON document;
+                    with HAS_BLOB the document is the last of meta, and body the blob
     up    READY     the folder is imported           START_FAILED  it is not; meta {type, message, traceback}
           LOG       meta {level, logger, line}       PROGRESS      meta {fraction, note}
           RESULT    meta "" or {media_type, filename, follow_ups}, body the result
@@ -43,6 +43,9 @@ MAX_LINE_CHARS: Final = 8 * 1024
 #: the largest result; a call may bring a body of as much, and its event besides
 MAX_RESULT_BYTES: Final = 2**30
 MAX_FRAME_BYTES: Final = 2**30 + 2**26
+
+#: the largest meta: what follows from a result (results.py bounds it) is the most that is said in one
+MAX_META_BYTES: Final = 2**24
 
 # One read takes a whole small frame; a started large one is fetched in larger pieces.
 _READ_BYTES = 64 * 1024
@@ -100,7 +103,7 @@ class FrameReader:
         frames, start, partial = [], 0, self._partial
         while len(partial) - start >= HEADER.size:
             kind, flags, meta, body = HEADER.unpack_from(partial, start)
-            if not CALL <= kind <= FETCHED or meta + body > MAX_FRAME_BYTES:
+            if not CALL <= kind <= FETCHED or meta > MAX_META_BYTES or meta + body > MAX_FRAME_BYTES:
                 raise FrameError(f"a frame of kind {kind} and {meta + body:,} bytes cannot be")
             split = start + HEADER.size + meta
             if len(partial) < split + body:

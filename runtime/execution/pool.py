@@ -1,47 +1,31 @@
-"""The warm children of one version: leases one per call, and turns whatever happens into an `Ending`.
+"""The warm children of one version: has each call talk to one, and turns whatever happens into an `Ending`.
 
     pool = ChildPool(folder=folder, name="thumbnail", state_dir=state, secret=secrets.get)
     ending = pool.call(Call(...), on_output=print)
 
-Many worker threads call at once; each call blocks its thread and has a child to itself, the one used last.
+Many worker threads call at once; each call blocks its thread and has a child to itself, the one used last (lending.py).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.execution import endings, frames, temporary
 from runtime.execution.endings import Call, Ending, Failure
 from runtime.execution.handover import Read, read_nothing
+from runtime.execution.lending import Lending, Run
 from runtime.execution.output import Output
-from runtime.execution.warm import Home, Loss, WarmChild
+from runtime.execution.warm import Home, Loss
 
 __all__ = ["Call", "ChildPool", "Ending", "Failure"]
 
-# Seconds a child that is not needed any more has to run its exit handlers.
-_LEAVE_S = 2.0
-
-# Children that start at one time. An import keeps a core busy: of eight at once on two cores none is ready before all
-# nearly are, while the first of a few serves all who wait, when calls are short.
-_STARTS = max(2, os.cpu_count() or 1)
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """A call in progress, from before its child is found until its child is given back."""
-
-    invocation_id: str
-    child: WarmChild | None = None
-    cancelled: bool = False
+# Children in a row that a call may find dead, though each was alive a moment before.
+_UNHEARD = 3
 
 
 class ChildPool:
@@ -62,34 +46,19 @@ class ChildPool:
     ) -> None:
         """Make an empty pool; no child is started before the first call.
 
-        `secret(name)` returns a secret's value, or None; `read(id)` the result that a handler asks for. A child ends after `idle_s` seconds without a call,
-        and is replaced after `max_calls` calls.
+        `secret(name)` returns a secret's value, or None; `read(id)` the result that a handler asks for. A child ends after
+        `idle_s` seconds without a call, and is replaced after `max_calls` calls.
         """
         state_dir.mkdir(parents=True, exist_ok=True)
         temporary.sweep()
-        self._home = Home(folder=folder.resolve(), name=name, python=python, state_dir=state_dir.resolve(), read=read)
+        home = Home(folder=folder.resolve(), name=name, python=python, state_dir=state_dir.resolve(), read=read)
+        self._lending = Lending(home, idle_s=idle_s, max_calls=max_calls, import_deadline_s=import_deadline_s)
         self._secret = secret
-        self._idle_s, self._max_calls, self._import_deadline_s = idle_s, max_calls, import_deadline_s
-        # Held for a few instructions, twice a call. `_changed` shares it: who waits for a child, or for all calls to
-        # end, waits on that.
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._idle: list[WarmChild] = []
-        self._runs: set[_Run] = set()
-        self._size = 0
-        self._starting = 0
-        # How many starts have failed, and why the last one did: who was waiting then shares it.
-        self._failed_starts = 0
-        self._start_failure: Failure | None = None
-        self._closed = False
-        # One thread starts every child and outlives them all: PR_SET_PDEATHSIG fires when the *thread* that forked
-        # ends, so a child started by a worker thread would die with that thread (prctl(2)). There is none without a child.
-        self._spawner: ThreadPoolExecutor | None = None
 
     @property
     def size(self) -> int:
         """How many children live, busy and idle."""
-        return self._size
+        return self._lending.size
 
     def call(self, call: Call, on_output: Callable[[list[dict[str, Any]]], None]) -> Ending:
         """Run one attempt in a warm child and return how it ended. Never raises for what the author's code does.
@@ -98,17 +67,17 @@ class ChildPool:
         "line"} (and "logger" for records of `logging`) and {"kind": "progress", "fraction", "note"}.
         """
         started = time.monotonic()
-        run = _Run(call.invocation_id)
+        run = Run(call.invocation_id)
         try:
             return self._attempt(run, call, Output(on_output), started)
         finally:
-            if run in self._runs:
-                self._end_run(run)
+            self._lending.end(run)
 
-    def _attempt(self, run: _Run, call: Call, output: Output, started: float) -> Ending:
+    def _attempt(self, run: Run, call: Call, output: Output, started: float) -> Ending:
         meta, body, flags = self._frame(call)
+        unheard = 0
         while True:
-            child = self._lease(run)
+            child = self._lending.lease(run)
             if isinstance(child, Failure):
                 duration_s = time.monotonic() - started
                 return endings.cancelled(call, duration_s) if run.cancelled else Ending(child, duration_s=duration_s)
@@ -125,7 +94,7 @@ class ChildPool:
                     ending = endings.answered(call, answer, time.monotonic() - started)
                     answer = answer if ending is not None else Loss.GARBLED
             finally:
-                code = self._give_back(run, child, answer)
+                code = self._lending.give_back(run, child, answer)
             output.close()
             duration_s = time.monotonic() - started
             if run.cancelled:
@@ -133,10 +102,14 @@ class ChildPool:
             if ending is not None:
                 return ending
             assert isinstance(answer, Loss)
-            if self._closed:
+            if self._lending.is_closed:
                 return Ending(endings.pool_closed(), duration_s=duration_s)
-            if answer is not Loss.UNHEARD:
-                return endings.lost(call, answer, code, last_words, duration_s)
+            if answer is Loss.UNHEARD:
+                unheard += 1
+                if unheard < _UNHEARD:
+                    continue
+                answer = Loss.GARBLED
+            return endings.lost(call, answer, code, last_words, duration_s)
 
     def _frame(self, call: Call) -> tuple[bytes, bytes, int]:
         secrets = {name: value for name in call.secrets if (value := self._secret(name)) is not None}
@@ -150,179 +123,37 @@ class ChildPool:
                 call.memory_bytes,
                 dict(call.trace),
                 secrets,
-                len(call.event),
             )
         ).encode()
         if call.blob is None:
             return meta, call.event, 0
-        return meta, call.event + call.blob, frames.HAS_BLOB
-
-    def _lease(self, run: _Run) -> WarmChild | Failure:
-        """Take the child that was used last; when none is idle, start one, or wait for one of those that start or work.
-
-        Those who wait when a start fails fail with it: eight who each tried an import that hangs, two at a time, would keep
-        their threads four times as long.
-        """
-        while True:
-            with self._changed:
-                self._runs.add(run)
-                seen = self._failed_starts
-                self._changed.wait_for(
-                    lambda: (
-                        self._idle or self._starting < _STARTS or self._closed or run.cancelled or self._failed_starts != seen  # noqa: B023  # asked within this round
-                    )
-                )
-                if self._closed or run.cancelled:
-                    return endings.pool_closed()
-                if not self._idle and self._failed_starts != seen and self._start_failure is not None:
-                    return self._start_failure
-                child = run.child = self._idle.pop() if self._idle else None
-                if child is None:
-                    self._starting += 1
-            if child is None:
-                return self._start_counted(run)
-            if child.settle():
-                return child
-            self._bury(run, child)
-
-    def _start_counted(self, run: _Run) -> WarmChild | Failure:
-        started: WarmChild | Failure | None = None
-        try:
-            started = self._start(run)
-            return started
-        finally:
-            with self._changed:
-                self._starting -= 1
-                if isinstance(started, Failure) and not run.cancelled:
-                    self._failed_starts += 1
-                    self._start_failure = started
-                self._changed.notify_all()
-
-    def _start(self, run: _Run) -> WarmChild | Failure:
-        """Start a child and wait until its folder is imported."""
-        with self._lock:
-            self._size += 1
-            if self._spawner is None:
-                self._spawner = ThreadPoolExecutor(1, thread_name_prefix=f"children-of-{self._home.name}")
-            spawner = self._spawner
-        try:
-            child = spawner.submit(WarmChild, self._home).result()
-        except (OSError, RuntimeError) as error:  # RuntimeError: the system is out of threads
-            self._count_out()
-            return endings.pool_closed() if self._closed else endings.not_started(str(error), type=type(error).__name__)
-        with self._lock:
-            run.child = child
-            if run.cancelled:
-                child.cancel()
-            if self._closed:
-                child.kill()
-        output = Output(lambda _: None)
-        answer = child.listen(output, time.monotonic() + self._import_deadline_s)
-        if isinstance(answer, frames.Frame) and answer.kind == frames.READY:
-            return child
-        code = self._bury(run, child)
-        if isinstance(answer, frames.Frame):
-            told = json.loads(answer.meta)
-            return endings.not_started(f"{told['type']}: {told['message']}", type=told["type"], traceback=told["traceback"])
-        if self._closed:
-            return endings.pool_closed()
-        reason = f"the import ended its process ({endings.death_words(code)})"
-        if answer is Loss.TIMEOUT:
-            reason = f"the import did not end within {self._import_deadline_s:g} s; move slow work into the handler"
-        return endings.not_started(reason, traceback=endings.last_words(output.tail))
-
-    def _give_back(self, run: _Run, child: WarmChild, answer: frames.Frame | Loss) -> int:
-        """Keep the child for the next call, or end it; returns its exit code (0 while it lives)."""
-        fit = isinstance(answer, frames.Frame) and not answer.flags & frames.SPENT
-        with self._lock:
-            if fit and not run.cancelled and not self._closed and child.calls < self._max_calls:
-                run.child = None
-                self._runs.discard(run)
-                child.idle_since = time.monotonic()
-                self._idle.append(child)
-                self._changed.notify_all()
-                return 0
-        if fit:
-            child.dismiss()
-        return self._bury(run, child, _LEAVE_S if fit else 0.0)
-
-    def _bury(self, run: _Run, child: WarmChild, grace_s: float = 0.0) -> int:
-        with self._lock:
-            run.child = None  # from here on nobody may signal it
-        try:
-            return child.bury(grace_s)
-        finally:
-            self._count_out()
-
-    def _count_out(self) -> None:
-        """One child less; the thread that started them ends with the last."""
-        with self._lock:
-            self._size -= 1
-            if self._size == 0 and self._spawner is not None:
-                self._spawner.shutdown(wait=False)
-                self._spawner = None
+        return meta[:-1] + b"," + call.event + b"]", call.blob, frames.HAS_BLOB
 
     def warm(self) -> Failure | None:
         """Start one child now and import the folder; None when it is ready for the first call."""
-        run = _Run("")
-        with self._lock:
-            if self._closed:
-                return endings.pool_closed()
-            self._runs.add(run)
+        run = Run("")
+        if not self._lending.begin(run):
+            return endings.pool_closed()
         try:
-            child = self._start(run)
+            child = self._lending.start(run)
             if isinstance(child, Failure):
                 return child
-            self._give_back(run, child, frames.Frame(frames.READY, 0, b"", b""))
+            self._lending.give_back(run, child, frames.Frame(frames.READY, 0, b"", b""))
             return None
         finally:
-            self._end_run(run)
-
-    def _end_run(self, run: _Run) -> None:
-        with self._changed:
-            self._runs.discard(run)
-            self._changed.notify_all()
+            self._lending.end(run)
 
     def cancel(self, invocation_id: str) -> bool:
         """End the call of this invocation: SIGTERM, after two seconds SIGKILL for the whole tree. False: none runs here.
 
         Returns at once; the thread that waits in `call` gets the ending, of kind "cancelled".
         """
-        with self._lock:
-            runs = [run for run in self._runs if run.invocation_id == invocation_id]
-            for run in runs:
-                run.cancelled = True
-                if run.child is not None:
-                    run.child.cancel()
-            self._changed.notify_all()
-        return bool(runs)
+        return self._lending.cancel(invocation_id)
 
     def reap_idle(self) -> None:
         """End the children that were idle for longer than `idle_s`; call this about once a second."""
-        cut = time.monotonic() - self._idle_s
-        with self._lock:
-            old = [child for child in self._idle if child.idle_since <= cut]
-            self._idle = [child for child in self._idle if child.idle_since > cut]
-        self._end(old, _LEAVE_S)
+        self._lending.reap_idle()
 
     def close(self, grace_s: float = 2.0) -> None:
         """End all children; calls in progress have `grace_s` seconds to end before theirs is killed."""
-        ends = time.monotonic() + grace_s
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-            self._changed.notify_all()
-        self._end(idle, grace_s)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._runs, max(0.0, ends - time.monotonic()))
-            for run in self._runs:
-                if run.child is not None:
-                    run.child.kill()
-            self._changed.wait_for(lambda: not self._runs, _LEAVE_S)
-
-    def _end(self, children: list[WarmChild], grace_s: float) -> None:
-        ends = time.monotonic() + grace_s
-        for child in children:
-            child.dismiss()
-        for child in children:
-            self._bury(_Run(""), child, max(0.001, ends - time.monotonic()))
+        self._lending.close(grace_s)

@@ -21,6 +21,10 @@ from runtime.authoring.errors import GiveUp, Retry
 MAX_TRACEBACK_CHARS = 16 * 1024
 MAX_MESSAGE_CHARS = 2000
 
+#: What may leave with one success: it is written in one step, for which everybody else waits.
+MAX_FOLLOW_UPS = 10_000
+MAX_FOLLOW_UP_BYTES = 8 * 2**20
+
 JSON = "application/json"
 
 _OURS = str(Path(runtime.__file__).parent)
@@ -75,6 +79,31 @@ def strict_json(value: Any, what: str) -> bytes:
             if isinstance(part, float) and not math.isfinite(part):
                 raise ResultError(f"{place} is {part}, which JSON cannot write; use None or a string")
     return data
+
+
+class FollowUps:
+    """What `ctx.emit` and `ctx.invoke` were given in one attempt, as JSON; any thread may add."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self._size = 0
+
+    def add(self, kind: str, payload: dict[str, Any]) -> None:
+        """Take one more.
+
+        Raises:
+            ResultError: it has no JSON form, or is more than may leave with one success.
+        """
+        document = strict_json({"kind": kind, **payload}, f"ctx.{kind}")
+        if len(self.written) >= MAX_FOLLOW_UPS:
+            raise ResultError(f"ctx.{kind} was called more than {MAX_FOLLOW_UPS:,} times; give each call several items")
+        if self._size + len(document) > MAX_FOLLOW_UP_BYTES:
+            raise ResultError(
+                f"ctx.{kind}: what was given to emit and invoke has {self._size + len(document):,} bytes; the most is "
+                f"{MAX_FOLLOW_UP_BYTES:,}: return what is large as the result, and pass its id on for ctx.artifact"
+            )
+        self._size += len(document)
+        self.written.append(document)
 
 
 def _walk(value: Any, place: str, depth: int = 0) -> Iterator[tuple[str, Any]]:

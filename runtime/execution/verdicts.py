@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +30,14 @@ _DEADLY = frozenset(("crash", "memory"))
 #: The longest pause that an error may ask for, in seconds; the same bound as for `backoff_max`.
 MAX_RETRY_AFTER_S = 7 * 86400.0
 
+#: Bounds of what is kept of an error: characters of its message and traceback, entries and characters each of its list of
+#: errors in the input; and characters of each line of the log kept with it.
+MAX_MESSAGE_CHARS = 4_000
+MAX_TRACEBACK_CHARS = 20_000
+MAX_ERRORS = 100
+MAX_ERROR_CHARS = 1_000
+MAX_TAIL_CHARS = 500
+
 #: A succeeded or cancelled record is kept at least this long, so that its id can still be asked for.
 RECORD_TTL_S = 86400.0
 
@@ -36,18 +45,26 @@ RECORD_TTL_S = 86400.0
 SWEPT_WITHIN_S = 3 * 3600.0
 
 
-def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list[bytes], store: ResultStore) -> Verdict:
-    """Return the verdict on an attempt; a large result is put into the store first.
+def judge(
+    claim: Claim,
+    function: FunctionManifest,
+    ending: Ending,
+    output: list[bytes],
+    store: ResultStore,
+    *,
+    said: Sequence[str] = (),
+) -> Verdict:
+    """Return the verdict on an attempt; a large result is put into the store first. `said`: the last lines of its output.
 
     Raises:
         Exception: whatever the object store raises; the attempt is then not finished.
     """
     options = function.options
     if ending.failure is not None:
-        return failed(claim, options, ending.failure, duration_s=ending.duration_s, output=output)
+        return failed(claim, options, ending.failure, duration_s=ending.duration_s, output=output, said=said)
     part = part_failed(claim, ending)
     if part is not None and part.failure is not None:
-        return failed(claim, options, part.failure, duration_s=ending.duration_s, output=output)
+        return failed(claim, options, part.failure, duration_s=ending.duration_s, output=output, said=said)
     follow_ups = list(ending.follow_ups)
     if part is not None:
         again = {"kind": "invoke", "function": claim.function, "type": BATCH_EVENT, "data": part.data}
@@ -62,7 +79,7 @@ def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list
         place="redis" if len(ending.body) <= INLINE_BYTES else "store",
     )
     if info.place == "store":
-        store.put(claim.id, ending.body)
+        store.put(claim.id, info.sha256, ending.body)
     return Verdict(
         claim=claim,
         outcome="succeeded",
@@ -77,12 +94,19 @@ def judge(claim: Claim, function: FunctionManifest, ending: Ending, output: list
 
 
 def failed(
-    claim: Claim, options: FunctionOptions, failure: Failure, *, duration_s: float = 0.0, output: list[bytes] | None = None
+    claim: Claim,
+    options: FunctionOptions,
+    failure: Failure,
+    *,
+    duration_s: float = 0.0,
+    output: list[bytes] | None = None,
+    said: Sequence[str] = (),
 ) -> Verdict:
     """Return the verdict on an attempt that failed: retrying while retries are left and can help."""
     error = _error(claim.function, failure)
     tries = claim.attempt - claim.lost
     died = failure.kind in _DEADLY
+    log = {"log": [line[:MAX_TAIL_CHARS] for line in said]} if said else {}
     if failure.kind == "cancelled":
         outcome: Any = "cancelled"
     elif tries > options.retries or not _may_help(failure, options) or (died and claim.deaths + 1 >= MAX_DEATHS):
@@ -92,7 +116,7 @@ def failed(
     return Verdict(
         claim=claim,
         outcome=outcome,
-        attempt=_JSON({"outcome": outcome, "duration_ms": round(duration_s * 1000, 3), "error": error}),
+        attempt=_JSON({"outcome": outcome, "duration_ms": round(duration_s * 1000, 3), "error": error, **log}),
         died=died,
         retry_in_s=back_off(options, tries) if failure.retry_after_s is None else min(failure.retry_after_s, MAX_RETRY_AFTER_S),
         error=_JSON(error),
@@ -126,12 +150,13 @@ def fingerprint(function: str, failure: Failure) -> str:
 def _error(function: str, failure: Failure) -> dict[str, Any]:
     error: dict[str, Any] = {
         "kind": failure.kind,
-        "type": failure.type,
-        "message": failure.message,
+        "type": failure.type[:MAX_ERROR_CHARS],
+        "message": failure.message[:MAX_MESSAGE_CHARS],
         "fingerprint": fingerprint(function, failure),
     }
     if failure.traceback:
-        error["traceback"] = failure.traceback
+        error["traceback"] = failure.traceback[:MAX_TRACEBACK_CHARS]
     if failure.errors:
-        error["errors"] = failure.errors
+        kept = failure.errors[:MAX_ERRORS]
+        error["errors"] = [{name: words[:MAX_ERROR_CHARS] for name, words in each.items()} for each in kept]
     return error

@@ -44,7 +44,7 @@ class Artifacts:
         if info.size == 0:
             return info, b""
         in_store = info.place == "store"
-        body = self._store.read(invocation_id) if in_store else self._get("GET", keys.result(invocation_id))
+        body = self._store.read(invocation_id, info.sha256) if in_store else self._get("GET", keys.result(invocation_id))
         if body is None:
             raise NoArtifactError(f"the result of {invocation_id!r} has expired; keep it longer with result_ttl=")
         return info, body

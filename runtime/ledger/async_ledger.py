@@ -87,11 +87,17 @@ class AsyncLedger:
         if invocation.result is None:
             return None
         if invocation.result.place == "store":
-            return await self._store.get(invocation.id)
+            return await self._store.get(invocation.id, invocation.result.sha256)
         if invocation.result.size == 0:
             return b""
         body: bytes | None = await self.reads.do("GET", QueueKeys(invocation.queue).result(invocation.id))
         return body
+
+    async def input(self, invocation: Invocation) -> tuple[bytes, bytes | None] | None:
+        """Return what an invocation was accepted with: its event's JSON document and a raw body; None when it is gone."""
+        key = QueueKeys(invocation.queue).record(invocation.id)
+        event, blob = await self.reads.do("HMGET", key, "event", "blob")
+        return None if event is None else (event, blob)
 
     async def output(self, invocation: Invocation, after: str = "0") -> list[tuple[str, bytes]]:
         """Return the output frames behind a stream id as (stream id, JSON), oldest first; at most 500."""

@@ -17,8 +17,9 @@ from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Verdict
 from runtime.ledger.wire import LedgerUnavailableError
 
-#: Verdicts written in one script call.
+#: Bounds of one script call: Redis serves nobody else while it runs.
 MAX_BATCH = 256
+MAX_BATCH_BYTES = 8 * 2**20
 
 #: Called with each written batch: verdicts, and for each the outcome or "stale". Runs on the committer's thread.
 Written = Callable[[Sequence[Verdict], Sequence[str]], None]
@@ -68,7 +69,7 @@ class Committer:
                 self._changed.wait_for(lambda: self._pending or self._closing)
                 if self._closing and not self._pending:
                     return
-                batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+                batch = _take(self._pending)
                 self._writing = len(batch)
             queues: dict[str, list[Verdict]] = defaultdict(list)
             for verdict in batch:
@@ -103,3 +104,13 @@ class Committer:
             self._written(verdicts, outcomes)
         except Exception:  # noqa: BLE001  # what is told of these must not end the thread that finishes the others
             self._log.exception("outcomes are written, but could not be told", count=len(verdicts))
+
+
+def _take(pending: list[Verdict]) -> list[Verdict]:
+    count, size = 0, 0
+    while count < min(len(pending), MAX_BATCH) and (count == 0 or size + pending[count].size <= MAX_BATCH_BYTES):
+        size += pending[count].size
+        count += 1
+    batch = pending[:count]
+    del pending[:count]
+    return batch

@@ -17,10 +17,11 @@ oncue:{events}:index         zset     event key by published ms; capped
 oncue:{media}:leases         zset     id by ms: the lease of what another carrier delivered; what it has yet to deliver
 oncue:{media}:parked         stream   entries {entry, fields, reason}: what was no invocation; capped
 oncue:{media}:stats          hash     "<function> <outcome>" -> count
+oncue:{media}:salt           string   what the ids of schedules' invocations are mixed with (schedules.py)
 oncue:{media}:news           channel  ids of watched invocations that changed
 oncue:{media}:orders         channel  ids of running invocations to cancel
 oncue:sources                hash     how queue sources are doing (triggers/queues/status.py)
-oncue:queues                 set      names of the queues in use
+oncue:queues                 set      names of the queues that were ever used
 oncue:swept                  string   a worker has tidied up within the hour (sweeper.py)
 oncue:{media}:callbacks      zset     id by due ms: whose end is still to be told to a callback URL
 oncue:{edge}:rate:<digest>   string   when a caller's bucket of requests is full again (take.lua)

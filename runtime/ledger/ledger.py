@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +13,7 @@ import redis
 
 from runtime.ledger.keys import GROUP, QUEUES, RELAY_GROUP, QueueKeys
 from runtime.ledger.records import Claim, Verdict
-from runtime.ledger.wire import Bell, Command, Wire, raise_errors
+from runtime.ledger.wire import Bell, Command, LedgerUnavailableError, Wire, raise_errors
 
 #: Seconds a claim holds without renewal.
 LEASE_S = 5.0
@@ -45,6 +47,17 @@ class Ledger:
         self.retention_s = retention_s
         self._local = threading.local()
         self._wires: list[Wire] = []
+        # Of all threads, monotonic seconds: the last answer, since when there is none (0: there is), and `is_settled` from when on.
+        self._answered_at = self._silent_since = self._settled_at = 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether a lease that has run out means that its worker is lost.
+
+        Not for one lease after Redis was away, or stood still, for half a lease or more: every lease may have run out then, and
+        who holds one gets the time to renew it and to tell its outcome.
+        """
+        return time.monotonic() >= self._settled_at
 
     @property
     def _wire(self) -> Wire:
@@ -59,6 +72,26 @@ class Ledger:
         for wire in self._wires:
             wire.close()
 
+    def _run(self, name: str, queue: str, arguments: Sequence[Any]) -> Any:
+        with self._attended():
+            (reply,) = self._wire.run(name, QueueKeys(queue).base, [arguments])
+        return reply
+
+    @contextlib.contextmanager
+    def _attended(self, may_block_s: float = 0.0) -> Iterator[None]:
+        """Note how long Redis takes for a command, for `is_settled`."""
+        began = time.monotonic()
+        try:
+            yield
+        except LedgerUnavailableError:
+            self._silent_since = self._silent_since or max(began, self._answered_at)
+            raise
+        now = time.monotonic()
+        since = self._silent_since or max(began + may_block_s, self._answered_at)
+        if now - since >= self.lease_s / 2:
+            self._settled_at = now + self.lease_s
+        self._answered_at, self._silent_since = now, 0.0
+
     def declare(self, queue: str) -> None:
         """Make the queue's stream and consumer group, unless they are there."""
         keys = QueueKeys(queue)
@@ -70,10 +103,11 @@ class Ledger:
     def deliveries(self, queue: str, consumer: str, *, count: int, block_s: float) -> list[Delivery]:
         """Wait up to `block_s` seconds for entries that no consumer has seen, and return at most `count`."""
         command = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", count, "BLOCK", int(block_s * 1000), "STREAMS")
-        return self._delivered(queue, (*command, QueueKeys(queue).stream, ">"))
+        return self._delivered(queue, (*command, QueueKeys(queue).stream, ">"), may_block_s=block_s)
 
-    def _delivered(self, queue: str, command: Command) -> list[Delivery]:
-        (reply,) = self._wire.send(command)
+    def _delivered(self, queue: str, command: Command, *, may_block_s: float = 0.0) -> list[Delivery]:
+        with self._attended(may_block_s):
+            (reply,) = self._wire.send(command)
         if isinstance(reply, redis.ResponseError) and "NOGROUP" in str(reply):
             self.declare(queue)  # the data was flushed under us
             return []
@@ -99,7 +133,7 @@ class Ledger:
         ]
         for entry, invocation_id in deliveries:
             arguments += (entry, invocation_id)
-        (rows,) = self._wire.run("claim", QueueKeys(queue).base, [arguments])
+        rows = self._run("claim", queue, arguments)
         return [
             Claim(
                 queue,
@@ -139,13 +173,13 @@ class Ledger:
         arguments: list[Any] = [consumer, int(self.lease_s * 1000)]
         for claim in claims:
             arguments += (claim.id, claim.fence, claim.entry)
-        (gone,) = self._wire.run("renew", QueueKeys(queue).base, [arguments])
+        gone = self._run("renew", queue, arguments)
         return [(claims[position], why.decode()) for position, why in zip(gone[::2], gone[1::2], strict=True)]
 
     def finish(self, queue: str, verdicts: Sequence[Verdict]) -> list[str]:
         """Write how attempts ended, in one batch; return for each the outcome written, or "stale"."""
         arguments = [int(self.retention_s * 1000), MAX_DEATHS, *(verdict.packed() for verdict in verdicts)]
-        (replies,) = self._wire.run("finish", QueueKeys(queue).base, [arguments])
+        replies = self._run("finish", queue, arguments)
         return [reply.decode() for reply in replies]
 
     def hand_back(self, queue: str, claims: Sequence[Claim]) -> int:
@@ -153,13 +187,13 @@ class Ledger:
         arguments: list[Any] = []
         for claim in claims:
             arguments += (claim.id, claim.fence, claim.entry)
-        (count,) = self._wire.run("hand_back", QueueKeys(queue).base, [arguments])
+        count = self._run("hand_back", queue, arguments)
         return int(count)
 
     def append_output(self, claim: Claim, frames: Sequence[bytes], progress: bytes = b"") -> bool:
         """Keep output frames of a running attempt; False when it is no longer ours."""
         arguments = [claim.id, claim.fence, int(self.retention_s * 1000), progress, *frames]
-        (kept,) = self._wire.run("output", QueueKeys(claim.queue).base, [arguments])
+        kept = self._run("output", claim.queue, arguments)
         return bool(kept)
 
     def promote(self, queue: str, *, most: int = 500, recover: bool = True) -> tuple[int, float | None]:
@@ -168,8 +202,12 @@ class Ledger:
         With `recover`, queue also what has lost its worker where another carrier than Redis delivered it.
         """
         arguments = (most, most if recover else 0, MAX_LOST, int(self.retention_s * 1000))
-        ((moved, next_ms),) = self._wire.run("promote", QueueKeys(queue).base, [arguments])
+        moved, next_ms = self._run("promote", queue, arguments)
         return moved, None if next_ms < 0 else next_ms / 1000
+
+    def recover(self, queue: str, *, most: int = 500) -> None:
+        """Queue what has lost its worker where another carrier than Redis delivered it, and nothing of what is due."""
+        self._run("promote", queue, (0, most, MAX_LOST, int(self.retention_s * 1000)))
 
     def await_wake(self, queue: str, timeout_s: float) -> None:
         """Return when the waiting set has a new earliest member, or after `timeout_s` seconds."""
@@ -182,7 +220,7 @@ class Ledger:
     def unsent(self, queue: str, consumer: str, *, count: int) -> list[Delivery]:
         """Take over entries that a publisher has read, and not removed within a lease."""
         arguments = (consumer, int(self.lease_s * 1000), count, MAX_LOST, int(self.retention_s * 1000))
-        (rows,) = self._wire.run("unsent", QueueKeys(queue).base, [arguments])
+        rows = self._run("unsent", queue, arguments)
         return [(entry.decode(), invocation_id.decode(errors="replace")) for entry, invocation_id in rows]
 
     def own_unsent(self, queue: str, consumer: str, *, count: int) -> list[Delivery]:
@@ -195,7 +233,7 @@ class Ledger:
         arguments: list[Any] = [int(RESEND_S * 1000)]
         for entry, invocation_id in deliveries:
             arguments += (entry, invocation_id)
-        self._wire.run("sent", QueueKeys(queue).base, [arguments])
+        self._run("sent", queue, arguments)
 
     def park(self, queue: str, fields: dict[str, str], reason: str) -> None:
         """Put something that another carrier brought, and that is no invocation, aside for people to look at."""

@@ -6,7 +6,7 @@ A dead letter is a failed invocation that nobody has replayed yet. Dead letters 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.ledger.async_ledger import AsyncLedger
@@ -16,8 +16,9 @@ from runtime.ledger.records import Acceptance, Accepted, Invocation
 #: Seconds in which replaying the same invocation again answers with the same replay (a double click).
 REPLAY_ONCE_S = 60.0
 
-#: Dead letters looked at by one call.
+#: Dead letters found by one call, and looked at for that in each queue.
 MOST = 10_000
+LOOKED_AT = 100_000
 
 _PAGE = 100
 
@@ -51,6 +52,15 @@ class Target:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Dead letters, newest first within each queue."""
+
+    records: list[Invocation]
+    #: whether they are all that a filter takes
+    is_complete: bool
+
+
 #: From a record to where its replay goes; None when the function is deployed no more (its own version then runs it).
 FindTarget = Callable[[Invocation], Target | None]
 
@@ -73,14 +83,16 @@ class Operations:
         status: bytes | None = await self._ledger.reads.run("cancel", QueueKeys(queue).base, invocation_id)
         return status.decode() if status else None
 
-    async def replay(self, record: Invocation, *, delay_s: float = 0.0) -> Accepted:
-        """Invoke anew with the same input; the new record names the old one in `replay_of`.
+    async def replay(self, record: Invocation, *, delay_s: float = 0.0) -> Accepted | None:
+        """Invoke anew with the same input; the new record names the old one in `replay_of`. None: it was dropped meanwhile.
 
         The function runs in the version that is deployed now, or in its own when it is deployed no more.
         Within a minute a second replay of the same invocation is a duplicate of the first.
         """
         key = QueueKeys(record.queue).record(record.id)
         event, blob, trace, then = await self._ledger.reads.do("HMGET", key, "event", "blob", "trace", "then")
+        if event is None:
+            return None
         target = self._find_target(record) or Target(record.queue, record.version)
         more = {"replay_of": record.id}
         more |= {name: value.decode() for name, value in (("trace", trace), ("then", then)) if value is not None}
@@ -102,21 +114,22 @@ class Operations:
         await self._ledger.reads.run("replayed", QueueKeys(record.queue).base, record.id, accepted.id)
         return accepted
 
-    async def dead_letters(self, wanted: DeadLetterFilter, *, most: int = MOST) -> AsyncIterator[Invocation]:
-        """Yield dead letters, newest first within each queue; at most `most`."""
-        count = 0
+    async def dead_letters(self, wanted: DeadLetterFilter, *, most: int = MOST) -> DeadLetters:
+        """Return the dead letters of a filter, at most `most`."""
+        found: list[Invocation] = []
+        is_complete = True
+        highest = "+inf" if wanted.until_ms is None else str(wanted.until_ms)
         for queue in await self._ledger.queues():
-            highest = "+inf" if wanted.until_ms is None else str(wanted.until_ms)
-            dead = QueueKeys(queue).dead
-            command = ("ZRANGE", dead, highest, wanted.since_ms, "BYSCORE", "REV", "LIMIT", 0, most)
+            command = ("ZRANGE", QueueKeys(queue).dead, highest, wanted.since_ms, "BYSCORE", "REV", "LIMIT", 0, LOOKED_AT)
             ids = [member.decode() for member in await self._ledger.reads.do(*command)]
+            is_complete = is_complete and len(ids) < LOOKED_AT
             for start in range(0, len(ids), _PAGE):
                 for record in await self._ledger.records(ids[start : start + _PAGE]):
                     if record is not None and record.status == "failed" and wanted.takes(record):
-                        count += 1
-                        yield record
-                        if count == most:
-                            return
+                        if len(found) == most:
+                            return DeadLetters(found, is_complete=False)
+                        found.append(record)
+        return DeadLetters(found, is_complete)
 
     async def replay_all(
         self, wanted: DeadLetterFilter, *, per_second: float | None = None, most: int = MOST
@@ -125,10 +138,10 @@ class Operations:
 
         The rate is kept by the ledger: each replay is accepted now, to start at its moment.
         """
-        records = [record async for record in self.dead_letters(wanted, most=most)]
-        records.sort(key=lambda record: record.ended_ms or 0)
+        records = sorted((await self.dead_letters(wanted, most=most)).records, key=lambda record: record.ended_ms or 0)
         delays = (number / per_second if per_second else 0.0 for number in range(len(records)))
-        return [await self.replay(record, delay_s=delay) for record, delay in zip(records, delays, strict=True)]
+        replays = [await self.replay(record, delay_s=delay) for record, delay in zip(records, delays, strict=True)]
+        return [each for each in replays if each is not None]
 
     async def drop(self, records: list[Invocation]) -> int:
         """Delete dead letters with all that is kept of them; return how many there were."""

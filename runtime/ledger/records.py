@@ -135,6 +135,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     output: list[bytes] = []
     follow_ups: list[bytes] = []
 
+    @property
+    def size(self) -> int:
+        """How many bytes its larger parts have."""
+        return len(self.body) + len(self.error) + sum(map(len, self.output)) + sum(map(len, self.follow_ups))
+
     def packed(self) -> bytes:
         """Return the msgpack array that scripts/finish.lua reads."""
         claim = self.claim

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -44,7 +45,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     slot_ms: int
     #: when the invocation is to start: the slot and its jitter
     due_ms: int
-    #: the invocation's id, its idempotency key, and its event's JSON
+    #: what the invocation's id is made of, its idempotency key, and its event's JSON
     id: str
     key: str
     event: str
@@ -148,7 +149,7 @@ class ScheduleLedger:
         )
         packed = [_PACK((row,) if isinstance(row, int) else row) for row in rows]
         mark, now, paused, waiting, last, accepted, missed = await self._reads.run(
-            "fire", QueueKeys(queue).base, schedule_id, seen_ms, _PACK(settings), older, *packed
+            *("fire", QueueKeys(queue).base, schedule_id, seen_ms, _PACK(settings), older, secrets.token_hex(16)), *packed
         )
         return State(
             now_ms=now,
@@ -191,7 +192,10 @@ class ScheduleLedger:
 
 
 def slot_id(queue: str, schedule_id: str, slot_ms: int) -> str:
-    """Return the invocation id of a slot: a ULID of the slot's time, whose random part is a digest of the slot."""
+    """Return what makes the invocation id of a slot: a ULID of the slot's time, whose random part is a digest of the slot.
+
+    scripts/fire.lua mixes that part with the queue's salt, so that nobody can work the id out.
+    """
     digest = hashlib.sha256(f"{schedule_id} {slot_ms}".encode()).digest()[:10]
     number = slot_ms << 80 | int.from_bytes(digest)
     return f"{queue}-{''.join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))}"

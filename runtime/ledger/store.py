@@ -73,33 +73,37 @@ class ObjectStore:
 
 
 class ResultStore:
-    """Keeps the bytes of large results by invocation id, below `results/` of an object store."""
+    """Keeps the bytes of large results below `results/` of an object store, by invocation id and SHA-256 (hex).
+
+    A worker that was given up for lost may write a result after another attempt has succeeded: that must keep its own.
+    """
 
     def __init__(self, url: str) -> None:
         self._objects = ObjectStore(url)
 
-    def put(self, invocation_id: str, body: bytes) -> None:
+    def put(self, invocation_id: str, sha256: str, body: bytes) -> None:
         """Write a result; returns when the store has it."""
-        self._objects.put(_path(invocation_id), body)
+        self._objects.put(_PREFIX + name_of(invocation_id, sha256), body)
 
-    def read(self, invocation_id: str) -> bytes | None:
+    def read(self, invocation_id: str, sha256: str) -> bytes | None:
         """Return a result's bytes, or None when they are gone. Blocks."""
-        return self._objects.get(_path(invocation_id))
+        return self._objects.get(_PREFIX + name_of(invocation_id, sha256))
 
-    async def get(self, invocation_id: str) -> bytes | None:
+    async def get(self, invocation_id: str, sha256: str) -> bytes | None:
         """Return a result's bytes, or None when they are gone."""
-        return await self._objects.get_async(_path(invocation_id))
+        return await self._objects.get_async(_PREFIX + name_of(invocation_id, sha256))
 
     def ages(self) -> Iterator[dict[str, float]]:
-        """Yield how many seconds ago results were written, by invocation id, some at a time."""
+        """Yield how many seconds ago results were written, by name, some at a time."""
         now = datetime.now(UTC)
         for batch in self._objects.list(_PREFIX):
             yield {path.removeprefix(_PREFIX): (now - written).total_seconds() for path, written in batch}
 
-    def delete(self, invocation_ids: list[str]) -> None:
+    def delete(self, names: list[str]) -> None:
         """Delete results; those that are not there are passed by."""
-        self._objects.delete([_path(each) for each in invocation_ids])
+        self._objects.delete([_PREFIX + name for name in names])
 
 
-def _path(invocation_id: str) -> str:
-    return f"{_PREFIX}{invocation_id}"
+def name_of(invocation_id: str, sha256: str) -> str:
+    """Return the name of a result in the store; what comes before the dot is the id."""
+    return f"{invocation_id}.{sha256[:16]}"

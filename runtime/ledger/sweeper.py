@@ -1,6 +1,7 @@
 """What no TTL removes: results in the object store whose time is over, and the names of processes that were killed.
 
-Once an hour one worker of all tidies up. A result is deleted when its record says that its time is over. One without a record
+Once an hour one worker of all tidies up. A result is deleted when its record says that its time is over, or, once the invocation
+is over, does not know it: an attempt that was given up for lost has written it. One without a record
 is another installation's, perhaps, that uses the same store: it stays for as long as any result may be kept.
 """
 
@@ -10,14 +11,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import redis
 import structlog
 
 from runtime.ledger.keys import EVENTS, QUEUES, SWEPT, QueueKeys, queue_of
 from runtime.ledger.ledger import Ledger
-from runtime.ledger.records import FINAL
-from runtime.ledger.store import MAX_RESULT_TTL_S, ResultStore
-from runtime.ledger.wire import LedgerUnavailableError, client
+from runtime.ledger.records import FINAL, ResultInfo
+from runtime.ledger.store import MAX_RESULT_TTL_S, ResultStore, name_of
+from runtime.ledger.wire import LedgerUnavailableError, client, unavailable
 
 #: Seconds between two sweeps of an installation, and between two looks whether one is due.
 EVERY_S = 3600
@@ -25,6 +27,8 @@ LOOK_S = 60.0
 
 #: Records read in one write.
 _PAGE = 500
+
+_RESULT = msgspec.json.Decoder(ResultInfo).decode
 
 
 class Sweeper:
@@ -50,10 +54,11 @@ class Sweeper:
             try:
                 if self._redis.set(SWEPT, "1", nx=True, ex=EVERY_S):
                     self.sweep()
-            except (redis.ConnectionError, redis.TimeoutError, LedgerUnavailableError):
-                continue  # Redis is away; a sweep that broke off is made up for by the next one, within the hour
-            except Exception:  # noqa: BLE001  # nobody starts this thread again; the object store may raise anything
-                self._log.exception("what is over could not be tidied up")
+            except Exception as error:  # noqa: BLE001  # nobody starts this thread again; the object store may raise anything
+                # While Redis is away or full, a sweep that broke off is made up for by the next one, within the hour.
+                is_away = isinstance(error, redis.RedisError) and unavailable(error) is not None
+                if not is_away and not isinstance(error, LedgerUnavailableError):
+                    self._log.exception("what is over could not be tidied up")
 
     def sweep(self) -> int:
         """Tidy up now; return how many results were deleted."""
@@ -70,19 +75,23 @@ class Sweeper:
         return count
 
     def _over(self, ages: dict[str, float]) -> Iterator[str]:
-        """Yield the ids whose results nobody can ask for any more."""
+        """Yield the names of results that nobody can ask for any more."""
         seconds, microseconds = self._redis.time()
         now_ms = seconds * 1000 + microseconds // 1000
-        ids = list(ages)
-        for start in range(0, len(ids), _PAGE):
-            page = ids[start : start + _PAGE]
+        names = list(ages)
+        for start in range(0, len(names), _PAGE):
+            page = names[start : start + _PAGE]
             with self._redis.pipeline(transaction=False) as pipeline:
-                for each in page:
-                    pipeline.hmget(QueueKeys(queue_of(each) or "").record(each), "status", "result_until_ms")
-                for each, (status, until_ms) in zip(page, pipeline.execute(), strict=True):
+                for name in page:
+                    id = name.partition(".")[0]
+                    pipeline.hmget(QueueKeys(queue_of(id) or "").record(id), "status", "result", "result_until_ms")
+                for name, (status, result, until_ms) in zip(page, pipeline.execute(), strict=True):
                     if status is None:
-                        is_over = ages[each] > MAX_RESULT_TTL_S
-                    else:  # an attempt that runs may be about to tell of the result it has just written
-                        is_over = status.decode() in FINAL and int(until_ms or 0) < now_ms
+                        is_over = ages[name] > MAX_RESULT_TTL_S
+                    elif status.decode() not in FINAL:  # an attempt may be about to tell of the result it has just written
+                        is_over = False
+                    else:  # what the record does not name is of an attempt that was given up for lost
+                        is_own = result is not None and name == name_of(name.partition(".")[0], _RESULT(result).sha256)
+                        is_over = not is_own or int(until_ms) < now_ms
                     if is_over:
-                        yield each
+                        yield name

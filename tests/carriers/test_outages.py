@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +15,11 @@ import pytest
 import uvloop
 
 from infra.embedded import EmbeddedServer
+from runtime.carriers.redis_streams import Promoter
 from runtime.carriers.relay import TAKE_OVER_S, Relay
 from runtime.ledger.async_ledger import AsyncLedger
 from runtime.ledger.keys import QueueKeys
+from runtime.ledger.ledger import Ledger
 from runtime.ledger.store import ResultStore
 from runtime.ledger.wire import LedgerUnavailableError
 from tests.carriers.rig import Deployment, Rig
@@ -57,6 +61,51 @@ def test_an_outage_longer_than_the_lease_takes_nothing_from_living_workers(
     eventually(lambda: deployment.all_are("succeeded", [str(second)]))  # so the worker fetches again
     assert deployment.book.finish(claim) == "succeeded"
     assert [verdict.claim.id for verdict, _ in rig.told] == [first, second]
+
+
+def test_a_worker_that_was_busy_through_an_outage_takes_nothing_from_living_workers(
+    own_server: EmbeddedServer, deploy: Deploy, work: Work, eventually: Eventually, tmp_path: Path
+) -> None:
+    """It fetched nothing meanwhile: what it saw of the outage is that its leases could not be renewed."""
+    deployment = deploy(own_server.url, CODE, lease_s=1.0)
+    deployment.accept("wait_for", {"path": "held by another worker"})
+    (claim,) = deployment.book.claims(consumer="another")
+    rig = work(deployment, threads=1)
+    busy, following = (deployment.accept("wait_for", {"path": str(tmp_path / name)})[0] for name in ("go", "on"))
+    eventually(lambda: deployment.book.record(busy).status == "running")
+    deployment.book.worker.renew("default", "another", [claim])
+    own_server.kill()
+    time.sleep(2.0)  # the outage
+    (tmp_path / "go").touch()  # so it fetches for the first time as Redis comes back
+    own_server.start()
+    (tmp_path / "on").touch()
+    deployment.book.worker.close()  # its connection died with the server; it opens another
+    eventually(lambda: deployment.all_are("succeeded", [busy, following]))
+    assert deployment.book.finish(claim) == "succeeded"
+    assert [verdict.claim.id for verdict, _ in rig.told] == [busy, following]
+
+
+def test_a_standstill_longer_than_the_lease_takes_nothing_from_living_workers(
+    own_server: EmbeddedServer, deploy: Deploy, eventually: Eventually
+) -> None:
+    """A Redis that stood still (a disk that syncs for seconds) runs first what was sent meanwhile, before any renewal."""
+    deployment = deploy(own_server.url, CODE, lease_s=1.0)
+    book, ledger = deployment.book, Ledger(own_server.url, lease_s=1.0)
+    book.worker.declare("default")
+    (sent,) = deployment.accept("wait_for", {"path": "held by another worker"})
+    book.worker.sent("default", book.worker.deliveries("default", "publisher", count=1, block_s=0.05))
+    promoter = Promoter(ledger, "default")
+    promoter.start()
+    eventually(lambda: book.redis.info("clients")["blocked_clients"] == 1)  # it waits for its next look
+    (claim,) = book.worker.claim("default", "another", [("", sent)])
+    os.kill(own_server.pid, signal.SIGSTOP)
+    time.sleep(2.0)  # the standstill; the promoter looks once a second
+    os.kill(own_server.pid, signal.SIGCONT)
+    assert book.worker.renew("default", "another", [claim]) == []
+    eventually(lambda: book.record(sent).status == "queued")  # nobody renews it any more
+    promoter.close()
+    ledger.close()
+    promoter._thread.join(5)
 
 
 def _accepted(deployment: Deployment, path: str) -> str:

@@ -254,6 +254,25 @@ def test_two_workers_share_a_queue(redis_url: str, deploy: Deploy, work: Work, e
     assert two.told
 
 
+def test_a_takeover_that_fails_keeps_nothing_else_from_running(redis_url: str, deploy: Deploy, eventually: Eventually) -> None:
+    """What was claimed before it in one fetch goes to the threads all the same: it is leased, and nobody else would run it."""
+    deployment = deploy(redis_url, CODE, lease_s=0.2)
+    book, keys = deployment.book, QueueKeys("default")
+    book.worker.declare("default")
+    book.redis.xadd(keys.stream, {"not": "ours"})
+    book.worker.deliveries("default", "lost worker", count=1, block_s=0.05)
+    book.redis.set(keys.parked, "no stream")
+    eventually(lambda: book.redis.xpending_range(keys.stream, "workers", "-", "+", 1, idle=200))
+    (accepted,) = deployment.accept("double", {"n": 1})
+    ledger = Ledger(redis_url, lease_s=0.2)
+    broker = RedisStreamsBroker(ledger, "one", threads=4)
+    broker.declare_queue("default")
+    message = next(broker.consume("default", timeout=100))
+    assert message is not None
+    assert message.message_id == accepted
+    ledger.close()
+
+
 def test_the_broker_takes_no_messages_of_its_own(redis_url: str) -> None:
     """Work enters through accept alone, and an undeclared queue has no consumer."""
     ledger = Ledger(redis_url)

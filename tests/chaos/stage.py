@@ -107,6 +107,12 @@ class Stage:
     def journal(self) -> list[Line]:
         return read_journal(self.under_test.data / STATE / "journal.jsonl")
 
+    def runs_on(self, worker: int) -> bool:
+        """Tell whether an attempt has started on the worker of this pid, and has had no effect yet."""
+        lines = [line for line in self.journal() if line.worker == worker]
+        started, over = ({(line.id, line.attempt) for line in lines if line.what == what} for what in ("start", "effect"))
+        return bool(started - over)
+
     def until(self, condition: Callable[[], bool], within_s: float, what: str) -> float | None:
         """Wait for a condition; note a violation when it does not come. Return the seconds it took."""
         try:

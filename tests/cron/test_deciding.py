@@ -44,6 +44,24 @@ def test_the_event_of_a_slot(cron: Cron) -> None:
     assert slot == moment(cron.slots_fired(schedule)[0]).isoformat()
 
 
+def test_the_id_of_a_slot_cannot_be_worked_out(cron: Cron) -> None:
+    """It is mixed with the queue's salt: each installation has an id of its own for one slot, and names it once."""
+    schedule = cron.deploy(tick=SECONDLY)["tick"]
+    row = schedule.row(cron.now_ms() - 1000)
+    found = set()
+    for _ in range(2):
+        for _ in range(2):
+            cron.decide(schedule, seen_ms=row.slot_ms - 1, older=0, rows=[row])
+            cron.away_for(schedule, 5)
+        ((made, _),) = cron.redis.zrange("oncue:{default}:index", 0, -1, withscores=True)
+        assert queue_of(made) == "default"
+        assert made[:-16] == row.id[:-16]
+        found.add(made)
+        cron.redis.delete("oncue:{default}:index", "oncue:{default}:salt", f"oncue:{{default}}:inv:{made}")
+        cron.away_for(schedule, 5)
+    assert len(found | {row.id}) == 3
+
+
 def test_looking_again_and_again_decides_a_slot_once(cron: Cron) -> None:
     """A mark that is set back, as by a backup that is put back, makes no slot fire twice."""
     schedule = cron.deploy(tick=SECONDLY)["tick"]
@@ -177,38 +195,6 @@ def test_slots_that_wait_while_a_candidate_is_withdrawn(cron: Cron) -> None:
         cron.redis.hset(f"oncue:{{default}}:cron:{schedule.id}", "mark", cron.now_ms())
         cron.look(alone)
     assert [event["record"]["version"] for event in cron.fired()][1:] == [alone.function.version] * 4
-
-
-def test_overlap_skip_while_the_one_before_runs(cron: Cron) -> None:
-    """Slots that come while an invocation of the schedule is not over are listed as missed; the next one fires."""
-    schedule = cron.deploy(tick=CronTrigger(every_s=1, overlap="skip"))["tick"]
-    cron.look(schedule)
-    cron.away_for(schedule, 3)
-    cron.look(schedule)
-    fired = cron.slots_fired(schedule)
-    assert len(fired) == 1
-    assert [reason for _, reason in cron.misses(schedule)] == ["overlap", "overlap"]
-    cron.finish(cron.claim())
-    cron.look(schedule, known_mark_ms=0)
-    cron.away_for(schedule, 1)
-    cron.look(schedule)
-    assert len(cron.slots_fired(schedule)) == 2
-
-
-def test_overlap_queue_runs_slots_one_after_the_other(cron: Cron) -> None:
-    """Slots that come while an invocation runs wait for it, in order, and none is lost."""
-    schedule = cron.deploy(tick=CronTrigger(every_s=1, overlap="queue"))["tick"]
-    cron.look(schedule)
-    cron.away_for(schedule, 3)
-    state = cron.look(schedule)
-    assert state is not None
-    assert (state.accepted, state.waiting) == (1, 2)
-    first = cron.slots_fired(schedule)[0]
-    for n in range(3):
-        cron.finish(cron.claim())
-        cron.redis.hset(f"oncue:{{default}}:cron:{schedule.id}", "mark", cron.now_ms())
-        cron.look(schedule)
-        assert cron.slots_fired(schedule)[: n + 2] == [first + 1000 * k for k in range(min(n + 2, 3))]
 
 
 def test_redis_out_of_memory(cron: Cron) -> None:

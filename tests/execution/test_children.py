@@ -235,6 +235,25 @@ def test_follow_up_that_has_no_json_form(children: Make) -> None:
     assert "ctx.emit['data']['x']" in failure.message
 
 
+def test_follow_ups_beyond_their_bounds(children: Make) -> None:
+    """What could not be written in one step fails the attempt, and says what to do instead."""
+    sample = children(
+        """
+        @function
+        def run(size: int, count: int, *, ctx: Context) -> int:
+            for _ in range(count):
+                ctx.emit("a.b", "x" * size)
+            return count
+        """
+    )
+    assert len(sample.call("run", {"size": 1, "count": 10_000}).follow_ups) == 10_000
+    for size, count, words in ((1, 10_001, "more than 10,000 times"), (4_000_000, 3, "return what is large as the result")):
+        failure = sample.call("run", {"size": size, "count": count}).failure
+        assert failure is not None
+        assert failure.kind == "result"
+        assert words in failure.message
+
+
 def test_async_handlers_share_one_loop(children: Make) -> None:
     """Async handlers run on one event loop for the child's life, so that connections can be kept."""
     sample = children(

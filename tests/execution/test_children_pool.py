@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runtime.execution import pool as pooling
+from runtime.execution import lending
 from runtime.execution.pool import ChildPool
 
 Make = Callable[..., Any]
@@ -84,7 +84,7 @@ def test_child_that_idles(children: Make, gone: Callable[[int], bool]) -> None:
 
 def test_calls_that_come_together_do_not_start_a_child_each(children: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one starts the others wait, and share the first that is free: calls are shorter than imports."""
-    monkeypatch.setattr(pooling, "_STARTS", 1)
+    monkeypatch.setattr(lending, "_STARTS", 1)
     sample = children("import time\ntime.sleep(0.3)\n" + textwrap.dedent(WHO))
     with ThreadPoolExecutor(8) as threads:
         pids = list(threads.map(lambda _: sample.result("who"), range(8)))
@@ -202,7 +202,7 @@ def test_folder_that_cannot_be_imported(children: Make, code: str, reason: str) 
 
 def test_calls_that_wait_for_an_import_that_hangs(children: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They fail with it, and do not each try in turn: the import is begun once, not eight times."""
-    monkeypatch.setattr(pooling, "_STARTS", 1)
+    monkeypatch.setattr(lending, "_STARTS", 1)
     begun = tmp_path / "begun"
     code = f"import pathlib, time\nwith open({str(begun)!r}, 'a') as file: file.write('x')\ntime.sleep(60)"
     sample = children(code, import_deadline_s=0.5)

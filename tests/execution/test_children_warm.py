@@ -102,6 +102,23 @@ def test_handler_that_closes_the_socket(children: Make) -> None:
     assert sample.result("look")[1] == "readable"
 
 
+def test_folder_whose_children_hear_nothing(children: Make) -> None:
+    """A call that no child can be told of fails after a few children, and is not tried for ever."""
+    sample = children(
+        """
+        import os, socket, sys
+
+        socket.socket(fileno=os.dup(int(sys.argv[1]))).shutdown(socket.SHUT_RD)
+
+        @function
+        def run() -> None: ...
+        """
+    )
+    failure = sample.call("run").failure
+    assert failure is not None
+    assert (failure.kind, failure.type) == ("crash", "ChildGarbled")
+
+
 def test_thread_of_an_earlier_call(children: Make) -> None:
     """It can no more report progress, emit or ask: it would do so in the name of the call that runs now."""
     sample = children(

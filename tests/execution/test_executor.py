@@ -19,7 +19,8 @@ from runtime.execution.processes import adopt_orphans
 from runtime.ledger.committer import Committer
 from runtime.ledger.keys import QueueKeys
 from runtime.ledger.records import Claim, Invocation
-from runtime.ledger.store import ResultStore
+from runtime.ledger.store import ObjectStore, ResultStore
+from runtime.versions.store import VersionStore
 from tests.carriers.rig import Deployment
 
 Eventually = Callable[..., Any]
@@ -73,20 +74,23 @@ class Bench:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment, self.book = deployment, deployment.book
-        registry, versions = deployment.registry, deployment.versions
+        registry = deployment.registry
         self.holdings = Holdings(4)
         self.committer = Committer(self.book.worker, lambda verdicts, _: self.holdings.release([v.claim for v in verdicts]))
-        self.pools = Pools(
-            lambda version: ChildPool(
-                folder=versions.path(version), name="sample", state_dir=versions.state("sample"), secret=lambda _: None
-            )
-        )
+        self.archives = VersionStore(deployment.url, ObjectStore(f"file://{deployment.place / 'versions'}"))
+        self.pools = Pools(self._pool)
         store = ResultStore(f"file://{deployment.place / 'results'}")
         self.executor = Executor(self.book.worker, self.committer, self.pools, store, registry.manifest)
         self.committer.start()
         self.executor.start()
 
+    def _pool(self, version: str) -> ChildPool:
+        assert self.archives.lock(version) == ""  # asked of Redis, as a worker does
+        path, state = self.deployment.versions.path(version), self.deployment.versions.state("sample")
+        return ChildPool(folder=path, name="sample", state_dir=state, secret=lambda _: None)
+
     def close(self) -> None:
+        self.archives.close()
         self.committer.close(2)
         self.executor.close()
         self.deployment.close()
@@ -301,6 +305,44 @@ def test_output_said_during_an_outage_is_kept(tmp_path: Path, eventually: Eventu
         lines = [frame["line"] for frame in bench.book.frames(claim.id) if frame["kind"] == "log"]
         assert sorted(lines) == ["careful", "goodbye", "hello from stdout"]
         bench.close()
+
+
+def test_an_outage_before_a_version_is_at_hand_is_no_failure(tmp_path: Path, eventually: Eventually) -> None:
+    """What a pool is made of comes from Redis: while that is away the attempt waits."""
+    with EmbeddedServer(tmp_path / "redis") as server:
+        bench = Bench(Deployment(server.url, tmp_path, CODE))
+        assert bench.run("echo").status == "succeeded"  # the function is known
+        bench.pools.close()
+        claim = bench.claim("echo")
+        server.kill()
+        runner = threading.Thread(target=bench.executor.run, args=(claim, bench.holdings))
+        runner.start()
+        eventually(lambda: claim.id in bench.executor._outputs)
+        server.start()
+        runner.join(10)
+        assert bench.committer.flush(10)
+        record = bench.book.record(claim.id)
+        assert (record.status, record.attempt) == ("succeeded", 1)
+        bench.close()
+
+
+def test_output_that_cannot_be_written_ends_no_other(bench: Bench, tmp_path: Path, eventually: Eventually) -> None:
+    """The thread that writes output goes on."""
+    runners: list[threading.Thread] = []
+    bench.book.redis.config_resetstat()
+    for _ in range(2):
+        claim = bench.claim("talks", {"path": str(tmp_path / "go")})
+        if not runners:
+            bench.book.redis.set(QueueKeys("default").output(claim.id), "no stream")
+        runners.append(threading.Thread(target=bench.executor.run, args=(claim, bench.holdings)))
+        runners[-1].start()
+        eventually(lambda: "errorstat_WRONGTYPE" in bench.book.redis.info("errorstats"))
+    eventually(lambda: bench.book.frames(claim.id))
+    (tmp_path / "go").write_text("")
+    for runner in runners:
+        runner.join(10)
+    assert bench.committer.flush(5)
+    assert bench.book.record(claim.id).status == "succeeded"
 
 
 def test_pools_are_made_once_per_version(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_large_result_goes_to_the_store(tmp_path: Path, size: int, place: str)
     verdict = judge(claim(), function(), Ending(None, b"x" * size), [], store)
     assert json.loads(verdict.result)["place"] == place
     assert len(verdict.body) == (size if place == "redis" else 0)
-    kept = asyncio.run(store.get("q-1"))
+    kept = asyncio.run(store.get("q-1", json.loads(verdict.result)["sha256"]))
     assert (kept is None) == (place == "redis")
 
 
@@ -156,6 +156,22 @@ def test_an_error_is_kept_whole_and_without_empty_parts() -> None:
     }
     assert json.loads(verdict.attempt)["error"] == json.loads(verdict.error)
     assert set(json.loads(failed(claim(), FunctionOptions(), failure()).error)) == {"kind", "type", "message", "fingerprint"}
+
+
+def test_what_is_kept_of_a_failed_attempt_is_bounded() -> None:
+    """Whatever the handler, or the input, brings: a record is read and written whole."""
+    errors = [{"pointer": f"/{n}", "message": "m" * 5000} for n in range(1_000)]
+    given = Failure("input", "T" * 9**6, "m" * 9**6, traceback="t" * 9**6, errors=errors)
+    verdict = failed(claim(), FunctionOptions(), given, said=["l" * 9**6] * 20)
+    assert len(verdict.error) < 150_000
+    assert len(verdict.attempt) < 165_000
+    assert len(json.loads(verdict.error)["errors"]) == 100
+
+
+def test_the_last_lines_of_a_failed_attempt_are_kept_with_it() -> None:
+    """Of one that succeeded nothing is: its output has a stream of its own."""
+    verdict = failed(claim(), FunctionOptions(), failure(), said=["reading", "writing"])
+    assert json.loads(verdict.attempt)["log"] == ["reading", "writing"]
 
 
 def test_an_error_may_choose_its_own_pause_within_bounds() -> None:

@@ -132,6 +132,12 @@ def test_a_dead_letter_from_its_failure_to_its_replay(oncue: OnCue, tmp_path: Pa
         assert datetime.fromisoformat(attempt["started_at"]) <= datetime.fromisoformat(attempt["ended_at"])
         assert attempt["error"]["message"].startswith("out of paper at sheet 3 (__init__.py:")
         assert 'raise ValueError(f"out of paper at sheet {sheets}")' in attempt["error"]["traceback"]
+        assert attempt["log"] == ["3 sheets to print"]
+    given: Any = oncue.json("get", printed[0], "--input")
+    assert given["data"] == {"sheets": 3, "paper": str(paper)}
+    told = oncue.run("get", printed[0]).stdout
+    assert told.count("out of paper at sheet 3 (__init__.py:") == 3  # the invocation's error, and that of each attempt
+    assert (told.count("Traceback (most recent call last)"), told.count("3 sheets to print")) == (2, 2)
     frames = [json.loads(line) for line in oncue.run("logs", printed[0], "--json").stdout.splitlines()]
     assert [frame["data"]["line"] for frame in frames if frame["event"] == "log"] == ["3 sheets to print"] * 2
     paper.touch()

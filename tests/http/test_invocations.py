@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -63,6 +64,19 @@ def test_failed_invocation_is_a_good_answer_about_a_bad_end(greet: Web) -> None:
     assert problem["instance"] == own
 
 
+def test_input_is_the_event_it_was_accepted_with(greet: Web) -> None:
+    """As JSON, whatever became of the invocation; a raw body comes beside it as base64."""
+    own = f"/v1/invocations/{greet.client.post('/v1/functions/greet', json={'name': 'Ada'}).json()['id']}"
+    greet.worker.fail(greet.worker.claim())
+    given = greet.client.get(own + "/input").json()
+    assert (given["type"], given["data"]) == ("oncue.invoke", {"name": "Ada"})
+    assert "data_base64" not in given
+    greet.deploy(function("image", blob_parameter="body"))
+    raw = greet.client.post("/v1/functions/image", content=b"\xff\xd8", headers={"content-type": "image/jpeg"}).json()["id"]
+    assert greet.client.get(f"/v1/invocations/{raw}/input").json()["data_base64"] == "/9g="
+    assert_problem(greet.client.get("/v1/invocations/default-0/input"), 404, "unknown-invocation")
+
+
 def test_retrying_invocation_shows_all_its_attempts(greet: Web) -> None:
     """Attempts beyond the first look at a record are read, too."""
     own = f"/v1/invocations/{accept(greet)}"
@@ -115,7 +129,7 @@ def test_large_result_comes_from_the_object_store(greet: Web) -> None:
     invocation_id = accept(greet)
     claim = greet.worker.claim()
     body = b"x" * (INLINE_BYTES + 1)
-    ResultStore(f"file://{greet.folder}").put(invocation_id, body)
+    ResultStore(f"file://{greet.folder}").put(invocation_id, hashlib.sha256(body).hexdigest(), body)
     greet.worker.succeed(claim, body, "text/plain", place="store")
     assert greet.client.get(f"/v1/invocations/{invocation_id}/result").content == body
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+import redis
 
 from runtime.ledger.keys import QueueKeys
 from runtime.ledger.ledger import MAX_LOST
@@ -87,6 +88,20 @@ def test_a_cancelled_attempt_is_final(book: Book) -> None:
     assert book.finish(book.claim(), "cancelled") == "cancelled"
     assert book.record(invocation_id).is_final
     assert book.redis.exists(QueueKeys("default").dead) == 0
+
+
+def test_a_batch_that_breaks_off_has_counted_what_it_finished(book: Book) -> None:
+    """Its neighbours come again alone, and are refused as finished: nothing but the first time can count them."""
+    book.answers(*(acceptance() for _ in range(3)))
+    first, broken, third = book.claims(3)
+    book.redis.set(QueueKeys("default").output(broken.id), "no stream")
+    verdicts = [verdict(first), verdict(broken, output=[b"{}"]), verdict(third)]
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        book.worker.finish("default", verdicts)
+    assert book.redis.hgetall(QueueKeys("default").stats) == {b"thumbnail succeeded": b"1"}
+    assert book.redis.xlen(QueueKeys("default").stream) == 2
+    assert book.worker.finish("default", [verdicts[0], verdicts[2]]) == ["stale", "succeeded"]
+    assert book.redis.hgetall(QueueKeys("default").stats) == {b"thumbnail succeeded": b"2"}
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "retrying", "failed", "cancelled"])

@@ -43,7 +43,7 @@ def test_link_of_an_invocation(book: Book) -> None:
 def artifacts(redis_url: str, tmp_path: Path) -> Artifacts:
     """Results of the shared server, and of a store in a directory."""
     store = ResultStore(tmp_path.as_uri())
-    store.put("default-" + "1" * 26, b"large")
+    store.put("default-" + "1" * 26, info(b"large").sha256, b"large")
     return Artifacts(redis_url, store)
 
 

@@ -92,6 +92,11 @@ def test_a_failed_invocation_and_its_output_stay_for_the_retention(book: Book) -
     assert month - 60 < book.redis.ttl(keys.output(failed)) <= month
     assert month - 60 < book.redis.ttl(keys.output(retrying)) <= month
     assert book.redis.ttl(keys.record(retrying)) == -1
+    book.redis.expire(keys.output(retrying), 60)  # a month of retries has passed in silence
+    book.redis.zadd(keys.due, {retrying: 0})
+    book.worker.promote("default")
+    book.finish(book.claim(), "failed")
+    assert month - 60 < book.redis.ttl(keys.output(retrying)) <= month
     assert 50 < book.redis.ttl(keys.record(succeeded)) <= 60
     assert 50 < book.redis.ttl(keys.output(succeeded)) <= 60
     assert 20 < book.redis.ttl(keys.result(succeeded)) <= 30

@@ -182,6 +182,21 @@ def test_an_outcome_that_cannot_be_written_stops_no_other(book: Book, broken: di
     assert [(claim.id, outcome) for claim, outcome in zip(claims, ("succeeded", "stale", "succeeded"), strict=True)] == told
 
 
+def test_large_outcomes_are_not_written_all_at_once(book: Book) -> None:
+    """Redis serves nobody else meanwhile: what many threads held during an outage goes out in several calls."""
+    book.answers(*(acceptance() for _ in range(17)))
+    committer = Committer(book.worker, lambda *_: None)
+    one, *claims = book.claims(17)
+    book.finish(one)  # the script is loaded
+    for claim in claims:
+        committer.commit(verdict(claim, body=b"x" * 2**20))
+    before = book.script_calls()
+    committer.start()
+    assert committer.close(30)
+    assert book.script_calls() - before == 2
+    assert len(book.page(status="succeeded")[0]) == 17
+
+
 def test_a_listener_that_fails_does_not_stop_the_committer(book: Book) -> None:
     """What is told of an outcome may fail; the next outcome is written all the same."""
     book.answers(*(acceptance() for _ in range(2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from infra.embedded import EmbeddedServer
 from runtime.ledger.cursors import read_cursor, write_cursor
 from runtime.ledger.keys import QueueKeys, new_id
 from runtime.ledger.records import ResultInfo
+from runtime.ledger.store import name_of
 from tests.ledger.book import Book, acceptance
 
 
@@ -227,11 +229,12 @@ def test_a_large_result_comes_from_the_store(book: Book) -> None:
     """The record says where the bytes are, and the bytes are found there; when they are gone, that is None."""
     invocation_id = book.accept()
     body = b"x" * (2**20 + 1)
-    info = ResultInfo(media_type="text/plain", size=len(body), sha256="", place="store")
-    book.edge._store.put(invocation_id, body)
+    info = ResultInfo(media_type="text/plain", size=len(body), sha256=hashlib.sha256(body).hexdigest(), place="store")
+    book.edge._store.put(invocation_id, info.sha256, body)
+    book.edge._store.put(invocation_id, "0" * 64, b"what a worker that was given up for lost has made of it")
     book.finish(book.claim(), body=b"", result=msgspec.json.encode(info))
     record = book.record(invocation_id)
     assert book.run(book.edge.result(record)) == body
-    book.edge._store.delete([invocation_id, new_id("default")])
+    book.edge._store.delete([name_of(invocation_id, info.sha256), new_id("default")])
     assert book.run(book.edge.result(record)) is None
     assert book.run(book.edge.get(new_id("default"))) is None

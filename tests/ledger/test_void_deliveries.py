@@ -20,10 +20,13 @@ def test_an_incomplete_record_is_parked_beside_unharmed_neighbours(book: Book) -
     book.redis.set(KEYS.record(strange := new_id("default")), "no hash")
     book.redis.xadd(KEYS.stream, {"id": strange})
     second = book.accept()
+    for name in ("attempt", "fence", "lost", "deaths", "accepted_ms"):
+        book.redis.hset(KEYS.record(book.accept()), name, "many")
     assert ids(book.claims(10)) == [first, second]
-    incomplete, other = (parked[b"reason"] for _, parked in book.redis.xrange(KEYS.parked))
+    incomplete, other, *garbled = (parked[b"reason"] for _, parked in book.redis.xrange(KEYS.parked))
     assert incomplete == b"its record is incomplete"
     assert other.startswith(b"WRONGTYPE")
+    assert garbled == [incomplete] * 5
     assert book.redis.xlen(KEYS.stream) == 2
 
 

@@ -1,8 +1,10 @@
-"""`/v1/invocations`: where an invocation stands, what it returned, and lists of them."""
+"""`/v1/invocations`: where an invocation stands, what it was given and what it returned, and lists of them."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import time
 from collections.abc import Mapping
 from typing import get_args
@@ -40,6 +42,7 @@ class Invocations:
             Route("/v1/invocations", self.page, methods=["GET"]),
             Route("/v1/invocations/{id}", self.status, methods=["GET"]),
             Route("/v1/invocations/{id}/result", self.result, methods=["GET"]),
+            Route("/v1/invocations/{id}/input", self.input, methods=["GET"]),
         ]
 
     async def status(self, request: Request) -> Answer:
@@ -60,6 +63,16 @@ class Invocations:
         if not record.is_final:
             return open_answer(record.id, record.status, applied)
         return await end_answer(self._ledger, record, applied, _if_none_match(request))
+
+    async def input(self, request: Request) -> Answer:
+        """Answer the event that the invocation is for; a raw body is its `data_base64`."""
+        record, _ = await self._record(request)
+        given = await self._ledger.input(record)
+        if given is None:
+            raise missing(record.id)
+        event, blob = given
+        raw = {} if blob is None else {"data_base64": base64.b64encode(blob).decode()}
+        return json_answer(200, {**json.loads(event), **raw})
 
     async def page(self, request: Request) -> Answer:
         """Answer a page of invocations, newest first."""

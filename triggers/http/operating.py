@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from runtime.ledger.async_ledger import AsyncLedger
-from runtime.ledger.operations import MOST, DeadLetterFilter, Operations, Target
+from runtime.ledger.operations import DeadLetterFilter, Operations, Target
 from runtime.ledger.records import FINAL, Invocation
 from triggers.http.answers import Answer, Header, ProblemError, json_answer
 from triggers.http.documents import links, location, rfc3339, status_document
@@ -28,7 +28,7 @@ from triggers.http.served import Served
 FILTERS = ("function", "fingerprint", "type", "since", "until")
 
 #: Replays a second that can be asked for.
-MAX_RATE = 10_000.0
+MIN_RATE, MAX_RATE = 0.001, 10_000.0
 
 
 class Operating:
@@ -67,6 +67,8 @@ class Operating:
         invocation_id = request.path_params["id"]
         record = await self._failed(invocation_id)
         accepted = await self._operations.replay(record)
+        if accepted is None:
+            raise missing(invocation_id)
         mark: dict[str, Any] = {} if accepted.outcome == "new" else {accepted.outcome: True}
         document = {"id": accepted.id, "status": "queued", "replay_of": invocation_id, **mark, "links": links(accepted.id)}
         return json_answer(202, document, [_place(accepted.id)])
@@ -79,13 +81,14 @@ class Operating:
         """Answer dead letters, newest first, and a summary of all that the filters take."""
         query = read_names(request, (*FILTERS, "cursor", "limit"))
         limit, cursor = read_limit(query.get("limit")), query.get("cursor")
-        records = await self._dead(_filter(query))
+        dead = await self._operations.dead_letters(_filter(query))
+        records = sorted(dead.records, key=_position, reverse=True)
         listed = [record for record in records if cursor is None or _position(record) < cursor]
         following = _position(listed[limit - 1]) if len(listed) > limit else None
         headers: list[Header] = [next_link(request, query, following)] if following else []
         document = {
             "count": len(records),
-            "is_complete": len(records) < MOST,
+            "is_complete": dead.is_complete,
             "groups": _groups(records),
             "dead_letters": [status_document(record) for record in listed[:limit]],
             "next": following,
@@ -111,7 +114,8 @@ class Operating:
         wanted = _filter(query)
         if _is_set(query, "dry_run"):
             return await self._dry_run(wanted)
-        return json_answer(200, {"dropped": await self._operations.drop(await self._dead(wanted))})
+        dead = await self._operations.dead_letters(wanted)
+        return json_answer(200, {"dropped": await self._operations.drop(dead.records)})
 
     async def drop_one(self, request: Request) -> Answer:
         """Delete one dead letter."""
@@ -119,12 +123,9 @@ class Operating:
         return Answer(204, b"")
 
     async def _dry_run(self, wanted: DeadLetterFilter) -> Answer:
-        records = await self._dead(wanted)
+        dead = await self._operations.dead_letters(wanted)
+        records = sorted(dead.records, key=_position, reverse=True)
         return json_answer(200, {"dry_run": True, "count": len(records), "groups": _groups(records)})
-
-    async def _dead(self, wanted: DeadLetterFilter) -> list[Invocation]:
-        found = [record async for record in self._operations.dead_letters(wanted)]
-        return sorted(found, key=_position, reverse=True)
 
     async def _failed(self, invocation_id: str) -> Invocation:
         record = await self._ledger.get(invocation_id)
@@ -172,8 +173,10 @@ def _rate(text: str | None) -> float | None:
         rate = float(text[:20])
     except ValueError:
         rate = 0.0
-    if not 0 < rate <= MAX_RATE:
-        raise ProblemError(400, "invalid-query", f"rate is replays a second, above 0 and up to {MAX_RATE:g}")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise ProblemError(
+            400, "invalid-query", f"rate is replays a second, from {MIN_RATE:g} to {MAX_RATE:g}; it was {text[:20]!r}"
+        )
     return rate
 
 

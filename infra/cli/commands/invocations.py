@@ -34,11 +34,20 @@ def invoke(
     invoke_function(url, name, arguments or [], wait_s=wait, output=output, key=key, as_json=as_json)
 
 
-def get(id: str, wait: Wait = None, output: Output = None, url: Url = None, as_json: AsJson = False) -> None:
+def get(
+    id: str,
+    wait: Wait = None,
+    output: Output = None,
+    given: Annotated[bool, typer.Option("--input", help="Print the event it is for, as JSON")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
     """Show an invocation; with -o, write its result to a file (- is stdout)."""
-    from infra.cli.invoking import show_invocation
+    from infra.cli.invoking import show_input, show_invocation
 
-    show_invocation(url, id, wait_s=wait, output=output, as_json=as_json)
+    if given:
+        return show_input(url, id)
+    return show_invocation(url, id, wait_s=wait, output=output, as_json=as_json)
 
 
 def logs(

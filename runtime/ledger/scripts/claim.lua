@@ -33,10 +33,11 @@ local function claim(entry, id, fields, is_takeover)
     unpack(fetched)
   if not status then return park(entry, fields, 'no such invocation') end
   -- One such row would spoil the reply, and with it the claims of its neighbours.
-  if not (name and version and idempotency_key and event and accepted) then
+  attempt, fence, accepted = tonumber(attempt or 0), tonumber(fence or 0), tonumber(accepted or '')
+  lost, deaths = tonumber(lost or 0), tonumber(deaths or 0)
+  if not (name and version and idempotency_key and event and accepted and attempt and fence and lost and deaths) then
     return park(entry, fields, 'its record is incomplete')
   end
-  attempt, fence = tonumber(attempt or 0), tonumber(fence or 0)
   if status == 'running' then
     if current ~= entry then return drop_entry(entry) end
     -- Only a takeover means that its worker is gone; else another worker took over what was delivered to us.
@@ -51,8 +52,7 @@ local function claim(entry, id, fields, is_takeover)
     'entry', entry)
   if entry == '' then redis.call('ZADD', leases, now + lease, id) end
   tell(id, watched)
-  claims[#claims + 1] = {entry, id, attempt, fence, tonumber(lost or 0), tonumber(deaths or 0), name, version,
-    idempotency_key, event, blob, trace, tonumber(accepted)}
+  claims[#claims + 1] = {entry, id, attempt, fence, lost, deaths, name, version, idempotency_key, event, blob, trace, accepted}
 end
 
 local function id_of(fields) return fields and fields[1] == 'id' and fields[2] or '' end

@@ -5,7 +5,8 @@
 -- ARGV[3]  msgpack array: {function, version, catch up, most caught up, overlap, grace ms, most index entries, index ms,
 --          most missed listed, most fires listed, most waiting, state kept ms, candidate's version|'', its share in percent}
 -- ARGV[4]  how many slots above the mark are older than all that follow, and not worth a row
--- ARGV[5…] one msgpack array each, in order of the slots: {slot ms, due ms, id, key, event, place 0–99} or {slot ms} for what is
+-- ARGV[5]  a salt, taken where the queue has none
+-- ARGV[6…] one msgpack array each, in order of the slots: {slot ms, due ms, id, key, event, place 0–99} or {slot ms} for what is
 --          surely late; slot 0: fire now, whatever the mark says
 -- Result   {mark, now, paused 0|1, waiting, id of the last one, accepted, missed}
 -- Safe to send again: what was decided stays decided.
@@ -15,6 +16,8 @@ local name, version, catch_up, most_late, overlap, grace, index_entries, index_m
 local state = base .. ':cron:' .. schedule
 local fires_key, missed_key, waiting_key = state .. ':fires', state .. ':missed', state .. ':waiting'
 local mark, is_paused, last = unpack(redis.call('HMGET', state, 'mark', 'paused', 'last'))
+redis.call('SET', base .. ':salt', ARGV[5], 'NX')
+local salt = redis.call('GET', base .. ':salt')
 local accepted, missed = 0, 0
 
 local function text(number) return string.format('%.0f', number) end
@@ -29,9 +32,23 @@ local function miss(slot, reason)
   missed = missed + 1
 end
 
+-- An id is a key to the result, and that of a slot could be worked out: its last 80 bits are mixed with the queue's salt.
+local function salted(id)
+  local digest, coded = redis.sha1hex(salt .. ' ' .. id), {}
+  for n = 1, 20, 5 do
+    local bits = tonumber(string.sub(digest, n, n + 4), 16)
+    for shift = 15, 0, -5 do
+      local digit = math.floor(bits / 2 ^ shift) % 32 + 1
+      coded[#coded + 1] = string.sub('0123456789abcdefghjkmnpqrstvwxyz', digit, digit)
+    end
+  end
+  return string.sub(id, 1, -17) .. table.concat(coded)
+end
+
 -- As accept.lua writes an invocation. The id belongs to the slot: a record that is there was made for it before.
 local function accept(row)
   local slot, due_ms, id, key, event, place = unpack(row)
+  if slot > 0 then id = salted(id) end
   local record = record_key(id)
   if redis.call('EXISTS', record) == 1 then return end
   local waits = due_ms > now
@@ -73,7 +90,7 @@ end
 local rows, late = {}, 0
 mark = tonumber(mark) or (seen > 0 and seen) or now
 local is_as_seen = mark == seen
-for n = 5, #ARGV do
+for n = 6, #ARGV do
   local row = cmsgpack.unpack(ARGV[n])
   if row[1] == 0 then
     accept(row)

@@ -80,11 +80,12 @@ local function cancel_now(id, watched, message)
   tell(id, watched)
 end
 
--- A failed invocation stays until retention; the set lists the failed ones by time.
+-- A failed invocation stays until retention, with what its attempts have said; the set lists the failed ones by time.
 local function bury(id, error_json, retention_ms)
   local key = record_key(id)
   redis.call('HSET', key, 'status', 'failed', 'ended_ms', now, 'error', error_json)
   redis.call('PEXPIRE', key, retention_ms)
+  redis.call('PEXPIRE', output_key(id), retention_ms)
   call_back(id, redis.call('HGET', key, 'callback'))
   redis.call('ZADD', dead, now, id)
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - retention_ms)

@@ -44,6 +44,7 @@ def worker_frozen(stage: Stage) -> None:
         with stage.load(rate=15, work=(0.9, {"ms": 400}), chain=(0.1, {"ms": 100})):
             for _ in range(int(stage.span(3, 1))):
                 time.sleep(1)
+                stage.until(lambda: stage.runs_on(frozen.pid), 10, "work for the worker that freezes")
                 frozen.signal(signal.SIGSTOP)
                 time.sleep(3 * stage.lease_s)
                 frozen.signal(signal.SIGCONT)

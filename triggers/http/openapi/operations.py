@@ -47,18 +47,13 @@ _EVENT = {
         "data": {},
     },
 }
+_UPLOADED = {"specversion": "1.0", "id": "1", "source": "/camera", "type": "image.uploaded", "data": {"name": "cat.jpg"}}
 _EVENTS = {
-    "application/cloudevents+json": {
-        "schema": _EVENT,
-        "example": {
-            "specversion": "1.0",
-            "id": "1",
-            "source": "/camera",
-            "type": "image.uploaded",
-            "data": {"name": "cat.jpg"},
-        },
+    "application/cloudevents+json": {"schema": _EVENT, "example": _UPLOADED},
+    "application/cloudevents-batch+json": {
+        "schema": {"type": "array", "items": _EVENT, "maxItems": 100},
+        "example": [_UPLOADED, {**_UPLOADED, "id": "2"}],
     },
-    "application/cloudevents-batch+json": {"schema": {"type": "array", "items": _EVENT, "maxItems": 100}},
 }
 
 
@@ -107,6 +102,13 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
             answers({200: ANY, 202: json_content(ref("Accepted")), 304: None}, 404, 410, 502),
             [_INVOCATION, _WAIT, _FRESH],
         ),
+        ("GET", "/v1/invocations/{id}/input"): _operation(
+            "getInput",
+            "Fetch the event that an invocation is for; a raw body is its data_base64",
+            "invocations",
+            answers({200: _DOCUMENT}, 404, 410),
+            [_INVOCATION],
+        ),
         ("GET", "/v1/invocations/{id}/events"): _operation(
             "streamInvocation",
             "Follow an invocation as server-sent events: status, progress and log lines, from the beginning",
@@ -124,7 +126,11 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
                 404,
                 410,
             ),
-            [_INVOCATION, header("Last-Event-ID", "the id of the last frame seen")],
+            [
+                _INVOCATION,
+                header("Last-Event-ID", "the id of the last frame seen"),
+                query("last_event_id", "the same, for who can set no header"),
+            ],
         ),
         ("POST", "/v1/invocations/{id}/cancel"): _operation(
             "cancelInvocation",
@@ -186,7 +192,7 @@ def fixed_operations() -> dict[tuple[str, str], Json]:
             answers({200: _DOCUMENT, 202: _DOCUMENT}),
             [
                 *_DEAD,
-                query("rate", "replays a second", {"type": "number", "exclusiveMinimum": 0, "maximum": 10000}),
+                query("rate", "replays a second", {"type": "number", "minimum": 0.001, "maximum": 10000}),
                 query("dry_run", "1: only say which", _FLAG),
             ],
         ),
