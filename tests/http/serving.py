@@ -42,6 +42,7 @@ class ImpatientProtocol(GuardedProtocol):
 
     headers_s = 0.5
     body_s = 1.0
+    unread_s = 1.0
 
 
 def function(
@@ -159,6 +160,10 @@ class Web:
         """How many ends are still to be told."""
         (count,) = self.worker.ledger._wire.send(("ZCARD", QueueKeys("default").callbacks))
         return int(count)
+
+    def connections(self) -> int:
+        """How many connections it holds."""
+        return len(self._server.server_state.connections)
 
     def bells(self) -> int:
         """How many wait for news of an invocation."""

@@ -217,6 +217,7 @@ def test_body_that_cannot_be_taken_is_unsupported(resize: Web, headers: dict[str
     """Bytes for a function without a bytes parameter, other charsets and compression are 415."""
     response = resize.client.post("/v1/functions/greet", content=b'{"name": "Ann"}', headers=headers)
     assert_problem(response, 415, code)
+    assert response.headers.get("accept-encoding") == ("identity" if code == "unsupported-encoding" else None)
 
 
 def test_json_sent_as_a_form_is_told_its_media_type(resize: Web) -> None:
@@ -237,7 +238,8 @@ def test_delayed_invocation_is_scheduled(resize: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["delay=soon", "delay=-1", "delay=999d", "at=tomorrow", "at=2030-01-01T00:00:00", "delay=1&at=2", "x=1"]
+    "query",
+    ["delay=soon", "delay=-1", "delay=%D9%A3", "delay=999d", "at=tomorrow", "at=2030-01-01T00:00:00", "delay=1&at=2", "x=1"],
 )
 def test_query_that_cannot_be_read_is_refused(resize: Web, query: str) -> None:
     """A wrong delay or time, and a query beside a JSON body, are 400."""
@@ -307,6 +309,19 @@ def test_trace_context_is_carried_when_it_is_valid(resize: Web, given: str, carr
     resize.client.post("/v1/functions/greet", json={"name": "Ann"}, headers=headers).raise_for_status()
     trace = resize.worker.claim().trace
     assert trace == (carried and b'{"traceparent":"%s","tracestate":"vendor=1"}' % carried.encode())
+
+
+def test_two_trace_parents(resize: Web) -> None:
+    """Nobody can tell which is meant, and no request is refused for its trace: it goes on without one."""
+    headers = [("traceparent", TRACEPARENT), ("traceparent", TRACEPARENT), ("tracestate", "vendor=1")]
+    resize.client.post("/v1/functions/greet", json={"name": "Ann"}, headers=headers).raise_for_status()
+    assert resize.worker.claim().trace is None
+
+
+def test_problem_names_its_path_as_a_uri(resize: Web) -> None:
+    """`instance` is a URI reference (RFC 9457, section 3.1.5), whatever characters the path stands for."""
+    problem = assert_problem(resize.client.get("/v1/invocations/a%20b%22%3F%C3%A9"), 404, "unknown-invocation")
+    assert problem["instance"] == "/v1/invocations/a%20b%22%3F%C3%A9"
 
 
 def test_request_id_is_echoed_when_it_is_safe(resize: Web) -> None:

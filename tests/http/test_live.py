@@ -143,3 +143,25 @@ def test_open_connection_is_no_stalled_request(impatient_web: Web) -> None:
             connection.recv(timeout=2 * ImpatientProtocol.body_s)
         impatient_web.worker.succeed(impatient_web.worker.claim())
         assert list(coming)[-1]["id"] == "end"
+
+
+BAD_HANDSHAKES = {
+    "another version": (426, b"GET", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n"),
+    "no version": (426, b"GET", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+    "no key": (400, b"GET", b"Sec-WebSocket-Version: 13\r\n"),
+    "a short key": (400, b"GET", b"Sec-WebSocket-Key: abc=\r\nSec-WebSocket-Version: 13\r\n"),
+    "another method": (400, b"PUT", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"),
+}
+
+
+@pytest.mark.parametrize(("status", "method", "headers"), BAD_HANDSHAKES.values(), ids=BAD_HANDSHAKES.keys())
+def test_handshake_that_is_none(greet: Web, status: int, method: bytes, headers: bytes) -> None:
+    """It is refused as any other request is: a problem with an id; the version that is spoken is named."""
+    upgrade = b" /v1/invocations/x/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    with greet.connect() as connection:
+        connection.sendall(method + upgrade + headers + b"\r\n")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: application/problem+json\r\n" in answer
+    assert b"x-request-id: " in answer
+    assert (b"sec-websocket-version: 13\r\n" in answer) is (status == 426)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import keyword
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -124,6 +127,81 @@ def schemas(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for each in value:
             yield from schemas(each)
+
+
+def test_result_has_its_definitions(described: Web) -> None:
+    """A result's own definitions are components, apart from those of the parameters, which may mean another thing.
+
+    They have no titles: openapi-python-client drops all but one schema of a title.
+    """
+    item = {"title": "Item", "type": "object", "properties": {"parts": {"type": "array", "items": {"$ref": "#/$defs/Item"}}}}
+    given = {"$ref": "#/$defs/Item", "$defs": {"Item": {**COUNT, "title": "Item"}}}
+    described.deploy(
+        function("build", {"item": given}, output_schema={"$ref": "#/$defs/Item", "$defs": {"Item": item}}), folder="another"
+    )
+    document = described.client.get("/openapi.json").json()
+    answer = document["paths"]["/v1/functions/build"]["post"]["responses"]["200"]
+    whole = {**answer["content"]["application/json"]["schema"], "components": document["components"]}
+    validator = jsonschema_rs.validator_for(whole)
+    assert validator.is_valid({"parts": [{"parts": []}]})
+    assert not validator.is_valid({"parts": [1]})
+    assert not [name for name, schema in document["components"]["schemas"].items() if "title" in schema]
+
+
+BOUNDED = {
+    "above": {"type": "integer", "exclusiveMinimum": 5},
+    "below": {"type": "number", "exclusiveMaximum": 0},
+    "between": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "seventh": {"type": "integer", "multipleOf": 7, "minimum": 8},
+    "code": {"type": "string", "minLength": 6, "maxLength": 8},
+    "short": {"type": "string", "maxLength": 2},
+    "pair": {"type": "array", "prefixItems": [COUNT, TEXT], "minItems": 2, "maxItems": 2},
+    "many": {"type": "array", "items": TEXT, "minItems": 3},
+    "at": {"type": "string", "format": "time"},
+}
+
+
+def test_example_requests_are_accepted(described: Web) -> None:
+    """What the document shows as a request is one; where no example is found none is shown, rather than a wrong one."""
+    described.deploy(
+        function("bounded", BOUNDED, required=tuple(BOUNDED)),
+        function("coded", {"code": {**TEXT, "pattern": "^[A-Z]{3}$"}}, required=("code",)),
+        folder="another",
+    )
+    document = described.client.get("/openapi.json").json()
+    tried = []
+    for method, path, operation in operations({**document, "webhooks": {}}):
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            if "example" in content:
+                body = json.dumps(content["example"])
+                answer = described.client.request(method, path, content=body, headers={"content-type": media_type})
+                assert answer.status_code == 202, (path, answer.text)
+                tried.append(operation["operationId"])
+    assert tried.count("publishEvents") == 2
+    assert {"invoke_greet", "invoke_anything", "invoke_scale", "invoke_bounded"} <= set(tried)
+    assert "invoke_coded" not in tried
+
+
+def test_names_in_programs(described: Web) -> None:
+    """Generators write operation ids as names of functions: none clashes in any of their spellings, and none is a word of theirs."""
+    described.deploy(function("a-b"), function("a.b"), function("a_b"), function("c-d.e"), folder="another")
+    document = described.client.get("/openapi.json").json()
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", identity) for identity in ids), ids
+    for spelt in (snake, lambda identity: snake(identity).replace("_", "")):
+        names = [spelt(identity) for identity in ids]
+        assert len(set(names)) == len(names)
+        assert not [name for name in names if keyword.iskeyword(name) or name in ("delete", "function", "new", "typeof")]
+    by_path = {path: operation["operationId"] for _, path, operation in operations(document)}
+    assert by_path["/v1/functions/a_b"] == "invoke_a_b"
+    assert by_path["/v1/functions/c-d.e"] == "invoke_c_d_e"
+    described.deploy(function("a.b"), function("a_b"), folder="another")
+    again = {path: operation["operationId"] for _, path, operation in operations(described.client.get("/openapi.json").json())}
+    assert again["/v1/functions/a_b"] == by_path["/v1/functions/a_b"]
+
+
+def snake(identity: str) -> str:
+    return re.sub("(?<=[a-z0-9])([A-Z])", r"_\1", identity).lower()
 
 
 def test_operation_ids_are_stable_names(described: Web, document: dict[str, Any]) -> None:

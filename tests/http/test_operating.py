@@ -135,6 +135,7 @@ def test_dead_letters_are_dropped(greet: Web) -> None:
         ("GET", "?since=yesterday"),
         ("GET", "?limit=0"),
         ("POST", "/replay?rate=0"),
+        ("POST", "/replay?rate=5e-324"),
         ("POST", "/replay?rate=nan"),
         ("POST", "/replay?rate=fast"),
         ("POST", "/replay?dry_run=maybe"),

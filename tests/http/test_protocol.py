@@ -8,10 +8,20 @@ import socket
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from tests.http.serving import ImpatientProtocol, Web, event_of, function
-from triggers.http.protocol import BODY_S, HEADERS_S, MAX_HEADER_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, GuardedProtocol
+from triggers.http.protocol import GuardedProtocol
+from triggers.http.refusals import (
+    BODY_S,
+    HEADERS_S,
+    MAX_FRAMING_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_TARGET_BYTES,
+    UNREAD_S,
+)
 
 POST = b"POST /v1/functions/any HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 UPGRADE = (
@@ -53,6 +63,7 @@ def talk(web: Web, sent: bytes) -> bytes:
 SMUGGLING = {
     "length and chunks": POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunks and length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}",
+    "two hosts": POST.replace(b" /", b" http://other.example/") + b"Content-Length: 2\r\n\r\n{}",
     "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
     "two equal lengths": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
     "a list of lengths": POST + b"Content-Length: 2, 2\r\n\r\n{}",
@@ -102,10 +113,65 @@ def test_chunk_extensions_are_ignored(any_web: Web) -> None:
     assert answer.startswith(b"HTTP/1.1 202 ")
 
 
+def test_trailer_is_no_header(any_web: Web) -> None:
+    """What a proxy checks among headers cannot come behind the body (RFC 9110, section 6.5.1)."""
+    trailers = (
+        b"Prefer: wait=1\r\nIdempotency-Key: late\r\nHost: other.example\r\nX-Request-Id: late\r\nExpect: 100-continue\r\n"
+    )
+    head = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = talk(any_web, head + b"2\r\n{}\r\n0\r\n" + trailers + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert b"preference-applied" not in answer
+    assert b"x-request-id: late" not in answer
+    claim = any_web.worker.claim()
+    assert claim.key == claim.id
+
+
+FRAMING_FLOODS = {
+    "an extension without an end": b"2;a=",
+    "a trailer without an end": b"2\r\n{}\r\n0\r\nX-A: ",
+    "many extensions": b"1;a=%s\r\n{\r\n" % (b"a" * 5000) * 5,
+}
+
+
+@pytest.mark.parametrize("path", [b"/v1/functions/any", b"/v1/functions/nobody"], ids=["a wanted body", "an unwanted body"])
+@pytest.mark.parametrize("flood", FRAMING_FLOODS.values(), ids=FRAMING_FLOODS.keys())
+def test_flood_of_framing_is_cut(any_web: Web, flood: bytes, path: bytes) -> None:
+    """What a chunked body has beside its data is bounded, whether anybody wants the body or not."""
+    head = POST.replace(b"/v1/functions/any", path) + b"Transfer-Encoding: chunked\r\n\r\n"
+    sent = 0
+    with any_web.connect() as connection:
+        connection.sendall(head)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(flood if sent == 0 else b"a" * 4096)
+                sent += 4096
+                assert any_web.client.get("/healthz").status_code == 200  # the piece is read before the next one is sent
+        answer = read_all(connection)
+    assert sent < 20 * MAX_FRAMING_BYTES
+    assert re.match(rb"HTTP/1.1 40[04] ", answer) or answer == b""
+    assert any_web.worker.waiting() == 0
+
+
+def test_body_in_small_chunks(any_web: Web) -> None:
+    """A sender may write its body byte by byte, each in a chunk of its own."""
+    body = b'"%s"' % (b"a" * 30_000)
+    chunks = [b"1\r\n%c\r\n" % byte for byte in body]
+    answer = talk(any_web, POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 202 ")
+
+
 def test_request_that_names_no_host(any_web: Web) -> None:
     """HTTP/1.1 asks for one (RFC 9112, section 3.2); HTTP/1.0 does not."""
     assert talk(any_web, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     assert talk(any_web, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("target", [b"http://LOCALHOST/healthz", b"http://localhost/healthz?a=http://b"])
+def test_target_that_is_a_whole_url(any_web: Web, target: bytes) -> None:
+    """A client that takes this for a proxy asks so (RFC 9112, section 3.2.2)."""
+    answer = talk(any_web, b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % target)
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_chunks_that_are_compressed(any_web: Web) -> None:
@@ -305,6 +371,33 @@ def test_stalled_connections_do_not_hold_others_up(impatient: Web, eventually: C
         connection.close()
 
 
+def flooded(web: Web) -> socket.socket:
+    """A connection that asks for more than the system's buffers hold, and reads nothing yet."""
+    connection = web.connect()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    length = len(httpx.get(f"http://127.0.0.1:{web.port}/openapi.json").content)
+    connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * (12_000_000 // length))
+    return connection
+
+
+def test_answer_that_nobody_reads_is_cut(impatient: Web, eventually: Callable[..., object]) -> None:
+    """Who takes nothing of an answer does not hold it, and a connection, for ever."""
+    with flooded(impatient):
+        assert impatient.connections() >= 1
+        eventually(lambda: impatient.connections() == 0)
+    assert UNREAD_S <= 30
+
+
+def test_answer_that_is_read_slowly_goes_on(impatient: Web) -> None:
+    """Who takes a little now and then is served on, however long it takes."""
+    with flooded(impatient) as connection:
+        ends = time.monotonic() + 3 * ImpatientProtocol.unread_s
+        while time.monotonic() < ends:
+            assert connection.recv(4096)
+            time.sleep(ImpatientProtocol.unread_s / 20)
+        assert impatient.connections() == 1
+
+
 def test_long_wait_is_no_stall(impatient: Web) -> None:
     """The deadlines end with the request; its answer may take as long as it takes, and the connection goes on."""
     response = impatient.client.post("/v1/functions/any", json={}, headers={"prefer": "wait=2"})
@@ -317,3 +410,5 @@ def test_expected_continue_is_sent_only_for_a_body_that_is_wanted(any_web: Web) 
     head = POST + b"Expect: 100-continue\r\nConnection: close\r\n"
     assert talk(any_web, head + b"Content-Length: 5000000\r\n\r\n").startswith(b"HTTP/1.1 413 ")
     assert talk(any_web, head + b"Content-Length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 100 ")
+    older = head.replace(b"/1.1", b"/1.0") + b"Content-Length: 2\r\n\r\n{}"
+    assert talk(any_web, older).startswith(b"HTTP/1.1 202 ")

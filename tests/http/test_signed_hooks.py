@@ -72,6 +72,7 @@ def test_stale_signature(hooked: Web) -> None:
     body = b"{}"
     response = hooked.client.post("/stripe", content=body, headers=stripe(body, "hunter2", time.time() - 400))
     assert_problem(response, 401, "timestamp-out-of-tolerance")
+    assert response.headers["www-authenticate"] == 'Signature realm="oncue"'
 
 
 def test_filter_sees_only_what_is_verified(hooked: Web) -> None:

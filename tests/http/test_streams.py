@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,32 @@ def test_stream_without_a_reader_ends(greet: Web, eventually: Callable[..., obje
         next(coming)
         assert greet.bells() == 1
     eventually(lambda: greet.bells() == 0)
+
+
+def test_stream_without_a_reader_is_no_error_although_more_was_asked(
+    greet: Web, eventually: Callable[..., object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request that was sent behind the stream's does not hide that the caller has hung up: nothing is written any more."""
+    monkeypatch.setattr(streams, "PING_S", 0.1)
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+    caplog.set_level(logging.ERROR, logger="uvicorn.error")
+    with greet.connect() as connection:
+        for path in (accept(greet), "/healthz"):
+            connection.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+        eventually(lambda: greet.bells() == 1)
+    eventually(lambda: greet.bells() == 0)
+    assert caplog.text == ""
+
+
+def test_position_in_the_query(greet: Web) -> None:
+    """Who can set no header, as a browser at its first request, says in the query where to go on."""
+    path = accept(greet)
+    greet.worker.succeed(greet.worker.claim(), output=[log("one"), log("two")])
+    told = [frame for frame in frames(greet.client.get(path)) if frame.get("event") == "log"]
+    again = greet.client.get(path, params={"last_event_id": told[0]["id"]}).text
+    assert "two" in again
+    assert "one" not in again
+    assert greet.client.get(path, params={"last_event_id": "end"}).status_code == 204
 
 
 def test_stream_ends_when_redis_goes_away(start_web: Callable[..., Web], tmp_path: Path) -> None:

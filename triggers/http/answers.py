@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -20,6 +21,9 @@ Header = tuple[bytes, bytes]
 JSON = b"application/json"
 
 encode_json = msgspec.json.Encoder().encode
+
+#: What a path holds besides letters, digits and "-._~" (RFC 3986, section 3.3).
+_PATH = "/:@!$&'()*+,;="
 
 
 class Answer:
@@ -85,7 +89,7 @@ class ProblemError(OnCueError):
             "status": self.status,
             "code": self.code,
             "detail": self.detail,
-            **({"instance": self.instance or path} if self.instance or path else {}),
+            **({"instance": self.instance or quote(path, safe=_PATH)} if self.instance or path else {}),
             "request_id": request_id,
             **self.members,
         }

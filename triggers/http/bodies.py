@@ -18,10 +18,10 @@ async def read_body(exchange: Exchange, limit: int) -> bytes:
     """
     headers = exchange.headers
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise ProblemError(415, "unsupported-encoding", "compressed bodies are not taken; send it without Content-Encoding")
+        raise _encoded("Content-Encoding")
     announced = headers.get(b"content-length")
     if announced is None and headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        raise ProblemError(415, "unsupported-encoding", "compressed bodies are not taken; send it without compression")
+        raise _encoded("compression")
     if announced is not None and int(announced) > limit:
         # A caller that waits for "100 Continue" may send its next request or this body: only a close is safe.
         raise _too_large(limit, [(b"connection", b"close")] if b"expect" in headers else [])
@@ -39,6 +39,12 @@ async def read_body(exchange: Exchange, limit: int) -> bytes:
             exchange.body = b"".join((*parts, part)) if parts else part
             return exchange.body
         parts.append(part)
+
+
+def _encoded(cause: str) -> ProblemError:
+    # RFC 9110, section 15.5.16: the header tells this 415 from one about the media type.
+    detail = f"compressed bodies are not taken; send it without {cause}"
+    return ProblemError(415, "unsupported-encoding", detail, headers=[(b"accept-encoding", b"identity")])
 
 
 def _too_large(limit: int, headers: list[tuple[bytes, bytes]]) -> ProblemError:

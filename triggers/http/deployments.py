@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
 
+import structlog
 from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
@@ -25,7 +26,7 @@ from starlette.routing import Route
 
 from runtime.authoring.errors import DeclarationError
 from runtime.ledger.following import AWAY
-from runtime.ledger.wire import unavailable
+from runtime.ledger.wire import LedgerUnavailableError, unavailable
 from runtime.versions.archive import read_archive
 from runtime.versions.deployer import Deployer, RefusedError, Wishes
 from runtime.versions.history import Origin
@@ -52,6 +53,8 @@ _TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-
 _WISHES = ("plan", "smoke", "adopt", "allow_missing_secrets", "percent")
 _ORIGIN = ("who", "commit", "dirty")
 
+_log = structlog.get_logger("oncue.deployments")
+
 Step = Callable[[str], None]
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class Deployments:
         """`refresh`: has the edge serve what is deployed now; who has been answered meets what was asked for."""
         self._deployer = deployer
         self._refresh = refresh
-        # One at a time: each may hold a folder's whole content in memory.
+        # One deploy at a time: each may hold a folder's whole content in memory.
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="deployments")
 
     def routes(self) -> list[Route]:
@@ -130,7 +133,7 @@ class Deployments:
 
         if _STEPS in request.headers.get("accept", ""):
             return StreamingResponse(self._steps(request, work), media_type=_STEPS)
-        report = await self._done(lambda: work(lambda _: None))
+        report = await self._done(lambda: work(lambda _: None), self._turn)
         return json_answer(201 if report["changed"] else 200, report)
 
     async def _steps(self, request: Request, work: Callable[[Step], dict[str, Any]]) -> AsyncIterator[bytes]:
@@ -140,10 +143,18 @@ class Deployments:
             loop.call_soon_threadsafe(told.put_nowait, {"step": name})
 
         async def end() -> dict[str, Any]:
+            request_id = request.scope[EXCHANGE].request_id.decode()
             try:
-                return {"report": await self._done(lambda: work(step))}
-            except ProblemError as problem:
-                return {"problem": problem.document(request.url.path, request.scope[EXCHANGE].request_id.decode())}
+                return {"report": await self._done(lambda: work(step), self._turn)}
+            except ProblemError as error:
+                problem = error
+            except LedgerUnavailableError as error:
+                problem = ProblemError(503, "ledger-unavailable", f"{error}; see what is served, and try again")
+            except Exception as error:  # noqa: BLE001  # the stream has begun: whoever reads it waits for its last line
+                _log.error("a deployment failed", request_id=request_id, exc_info=error)
+                detail = "the deployment failed by a defect of the server; the log has it by request_id"
+                problem = ProblemError(500, "internal-error", detail)
+            return {"problem": problem.document(request.url.path, request_id)}
 
         ended = asyncio.create_task(end())
         ended.add_done_callback(lambda task: told.put_nowait(task.result()))
@@ -153,9 +164,12 @@ class Deployments:
             if "step" not in line:
                 return
 
-    async def _done(self, work: Callable[[], T]) -> T:
-        """Have something changed, in its turn, and serve what came of it before the answer goes out."""
-        done = await _in_thread(work, self._turn)
+    async def _done(self, work: Callable[[], T], turn: ThreadPoolExecutor | None = None) -> T:
+        """Have something changed, and serve what came of it before the answer goes out.
+
+        A rollback takes no turn: it must not wait for somebody's import or installation, which may take minutes.
+        """
+        done = await _in_thread(work, turn)
         with contextlib.suppress(*AWAY):  # Redis has just gone away; the change is made, and will be heard of
             await self._refresh()
         return done
@@ -176,8 +190,14 @@ async def _in_thread(work: Callable[[], T], threads: ThreadPoolExecutor | None) 
         raise _refusal(400, "invalid-archive", error.message, place) from error
     except VersionGoneError as error:
         raise ProblemError(410, "version-gone", str(error)) from error
-    except (RedisError, OSError) as error:
+    except (RedisError, ConnectionError, TimeoutError) as error:
         raise unavailable(error) or error from error
+    except OSError as error:
+        raise _host_failed(error) from error
+
+
+def _host_failed(error: OSError) -> ProblemError:
+    return ProblemError(500, "host-failed", f"the deploying host could not go on: {error}; mend that, and try again")
 
 
 def _refusal(status: int, code: str, detail: str, place: dict[str, Any]) -> ProblemError:
@@ -206,6 +226,8 @@ async def _received(request: Request) -> IO[bytes]:
         file.close()
         if isinstance(error, ClientDisconnect):
             raise ClientGoneError from None
+        if isinstance(error, OSError):  # no room for what comes
+            raise _host_failed(error) from error
         raise
     file.seek(0)
     return file

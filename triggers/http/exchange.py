@@ -12,9 +12,7 @@ from triggers.http.access.callers import Caller
 from triggers.http.answers import Header, ProblemError
 
 #: Headers that mean one thing only; a request that says two is refused, since every reader might pick another.
-_SINGLE = frozenset(
-    (b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"idempotency-key", b"traceparent")
-)
+_SINGLE = frozenset((b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"idempotency-key"))
 
 _ID_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-~:/+="
 _MAX_ID_BYTES = 128

@@ -79,7 +79,7 @@ def moment(text: str, name: str) -> datetime:
 
 def _delay(text: str) -> float:
     try:
-        delay_s = seconds(float(text) if text.replace(".", "", 1).isdecimal() else text[:50])
+        delay_s = seconds(float(text) if text.isascii() and text.replace(".", "", 1).isdecimal() else text[:50])
     except ValueError as error:
         raise ProblemError(400, "invalid-query", f"delay: {error}") from None
     if delay_s > MAX_DELAY_S:

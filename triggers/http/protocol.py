@@ -1,38 +1,43 @@
-"""uvicorn's HTTP protocol with what it lacks: deadlines for headers and bodies, bounds of the header block, and problem
-documents for requests that never reach the application.
+"""uvicorn's HTTP protocol with what it lacks: deadlines for headers, bodies and answers that nobody takes, bounds of the
+header block and of a body's framing, and problem documents for requests that never reach the application.
 
-One timer a connection looks after both deadlines. It re-arms itself, so that a request costs no timer.
+One timer a connection looks after all deadlines. It re-arms itself, so that a request costs no timer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import sys
+import termios
 from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from triggers.http.answers import ProblemError
-from triggers.http.exchange import next_id
-
-#: Seconds a request's headers may take from their first byte, and its body after them.
-HEADERS_S = 10.0
-BODY_S = 30.0
-#: Bounds of the request's target, and of the header block (names, values, and four bytes for ": " and the line's end).
-MAX_TARGET_BYTES = 16 * 1024
-MAX_HEADER_BYTES = 16 * 1024
-MAX_HEADERS = 100
-
-_MALFORMED = ProblemError(400, "malformed-request", "this is no valid HTTP request")
-_TARGET_TOO_LONG = ProblemError(
-    414, "target-too-long", f"a path and its query may take {MAX_TARGET_BYTES // 1024} KiB; send data in the body"
+from triggers.http.refusals import (
+    BODY_LATE,
+    BODY_S,
+    FRAMING_PER_BYTE,
+    HEADERS_LATE,
+    HEADERS_S,
+    MALFORMED,
+    MAX_FRAMING_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_TARGET_BYTES,
+    MOST_HEAD_BYTES,
+    TARGET_TOO_LONG,
+    TOO_MANY_HEADERS,
+    TOO_MUCH_FRAMING,
+    UNREAD_S,
+    handshake_problem,
+    is_consistent,
+    wire,
 )
-_TOO_MANY_HEADERS = ProblemError(
-    431, "headers-too-large", f"headers may take {MAX_HEADER_BYTES // 1024} KiB and {MAX_HEADERS} lines; send fewer"
-)
-_HEADERS_LATE = ProblemError(408, "headers-timeout", f"the headers did not arrive within {HEADERS_S:g} s")
-_BODY_LATE = ProblemError(408, "body-timeout", f"the body did not arrive within {BODY_S:g} s")
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -41,6 +46,7 @@ class GuardedProtocol(HttpToolsProtocol):
     #: as the constants say; tests shorten them
     headers_s = HEADERS_S
     body_s = BODY_S
+    unread_s = UNREAD_S
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -53,7 +59,14 @@ class GuardedProtocol(HttpToolsProtocol):
         # Bytes of the header block that were parsed, and bytes that came for it after its first ones.
         self._header_bytes = 0
         self._further_bytes = 0
-        self._refusal = _MALFORMED
+        # Whether the current request asks for an upgrade that is not made.
+        self._is_read_anew = False
+        # Bytes that came for the current body after its first ones, less what its data may have around it.
+        self._framing_bytes = 0
+        # Bytes of answers that the caller has not taken yet, and since when it has taken none of them.
+        self._unread_bytes = 0
+        self._unread_since = 0.0
+        self._refusal = MALFORMED
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -64,6 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -72,11 +86,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._headers_since = self.loop.time()
         elif self._headers_since is not None:
             self._further_bytes += len(data)
+        else:
+            self._framing_bytes = max(self._framing_bytes, 0) + len(data)
         self._unset_keepalive_if_required()
         self._feed(data)
-        if self._further_bytes > 2 * (MAX_TARGET_BYTES + MAX_HEADER_BYTES) and self._headers_since is not None:
-            # a header or a target without an end, which the parser would collect for ever
-            self._refuse(_TARGET_TOO_LONG if len(self.url) > MAX_TARGET_BYTES else _TOO_MANY_HEADERS)
+        if self._headers_since is not None:
+            if self._further_bytes > MOST_HEAD_BYTES:
+                # a header or a target without an end, which the parser would collect for ever
+                self._refuse(TARGET_TOO_LONG if len(self.url) > MAX_TARGET_BYTES else TOO_MANY_HEADERS)
+        elif self._body_since is not None and self._framing_bytes > MAX_FRAMING_BYTES:
+            self._refuse(TOO_MUCH_FRAMING)
 
     def _feed(self, data: bytes) -> None:
         while True:
@@ -91,7 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
                     data = self._without_upgrade() + data[upgrade.args[0] :]
                     continue
                 else:
-                    self._refuse(_MALFORMED)  # CONNECT
+                    self._refuse(MALFORMED)  # CONNECT
             return
 
     def _without_upgrade(self) -> bytes:
@@ -104,31 +123,46 @@ class GuardedProtocol(HttpToolsProtocol):
         return b"\r\n".join((start, *lines, b"\r\n"))
 
     def on_message_begin(self) -> None:
-        self._header_bytes = self._further_bytes = 0
+        self._header_bytes = self._further_bytes = self._framing_bytes = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._body_since is not None:
+            return  # A trailer: a proxy that looks at headers has not seen it, so it is none of them (RFC 9110, section 6.5.1).
         self._header_bytes += len(name) + len(value) + 4
         super().on_header(name, value)
         if self._header_bytes > MAX_HEADER_BYTES or len(self.headers) > MAX_HEADERS:
-            self._refusal = _TOO_MANY_HEADERS
+            self._refusal = TOO_MANY_HEADERS
             raise ValueError("too many headers")  # the parser stops and says so to data_received
 
     def on_headers_complete(self) -> None:
         self._headers_since = None
         self._body_since = self.loop.time()
         if len(self.url) > MAX_TARGET_BYTES:
-            self._refusal = _TARGET_TOO_LONG
+            self._refusal = TARGET_TOO_LONG
             raise ValueError("too long a target")
-        if self.parser.should_upgrade() and not self._should_upgrade():
-            return  # it is read anew (_without_upgrade)
+        self._is_read_anew = self.parser.should_upgrade() and not self._should_upgrade()
+        if self._is_read_anew:
+            return  # _without_upgrade
+        if self.url[:1] != b"/" and not is_consistent(self.url, dict(self.headers)):
+            raise ValueError("two hosts")
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # RFC 9110, section 10.1.1: such a client knows no interim answers
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes -= FRAMING_PER_BYTE * len(body)
+        HttpToolsProtocol.on_body(self, body)  # once a request: `super` is slower
 
     def on_message_complete(self) -> None:
         self._body_since = None
-        if self.parser.should_upgrade() and not self._should_upgrade():
+        if self._is_read_anew:
             return
         super().on_message_complete()
+
+    def resume_writing(self) -> None:
+        self._unread_since = self.loop.time()
+        super().resume_writing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
@@ -136,7 +170,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            self._refuse(_MALFORMED)  # an answer is under way, and two protocols would write at once
+            self._refuse(MALFORMED)  # an answer is under way, and two protocols would write at once
+            return
+        if (problem := handshake_problem(self.scope["method"], dict(self.headers))) is not None:
+            self._refuse(problem)
             return
         if self._timer is not None:
             self._timer.cancel()  # the connection is another protocol's from now on, which has deadlines of its own
@@ -144,27 +181,49 @@ class GuardedProtocol(HttpToolsProtocol):
         made: Any = self.transport.get_protocol()
         if not made.handshake_initiated:
             # It has a body or a line of 8 KiB, which that protocol does not read; it would wait for ever.
-            self._refuse(_MALFORMED)
+            self._refuse(MALFORMED)
 
     def _look(self) -> None:
         """See to the deadlines, and look again when the next one is due."""
-        if self.transport.is_closing():
-            return
         now = self.loop.time()
+        before, self._unread_bytes = self._unread_bytes, self._count_unread()
+        if not before or self._unread_bytes < before:
+            self._unread_since = now
+        elif now >= self._unread_since + self.unread_s:
+            self._disconnect()
+            self.transport.abort()
+            return
         if self.pipeline and self._body_since is not None:
             self._body_since = now  # it waits for an earlier answer, and reading is paused: nobody can be late
-        if self._headers_since is not None and now >= self._headers_since + self.headers_s:
-            self._refuse(_HEADERS_LATE)
-            return
-        if self._body_since is not None and now >= self._body_since + self.body_s:
-            self._refuse(_BODY_LATE)
-            return
         due = [now + self.headers_s]
-        if self._headers_since is not None:
-            due.append(self._headers_since + self.headers_s)
-        if self._body_since is not None:
-            due.append(self._body_since + self.body_s)
+        for since, allowed_s, problem in (
+            (self._headers_since, self.headers_s, HEADERS_LATE),
+            (self._body_since, self.body_s, BODY_LATE),
+        ):
+            if since is not None and now < since + allowed_s:
+                due.append(since + allowed_s)
+            elif since is not None:
+                self._refuse(problem)
         self._timer = self.loop.call_later(min(due) - now, self._look)
+
+    def _count_unread(self) -> int:
+        """Return the bytes that wait for the caller: here, and, when some wait here, in the system's buffer.
+
+        That one holds megabytes, and has room for more only once a third of it has gone, which takes a slow caller minutes.
+        """
+        count = self.transport.get_write_buffer_size()
+        if count:
+            queued = bytearray(4)
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, queued)
+            count += int.from_bytes(queued, sys.byteorder)
+        return count
+
+    def _disconnect(self) -> None:
+        """Tell who answers that nobody listens any more; uvicorn tells the last request that came, which may be another."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def _refuse(self, problem: ProblemError) -> None:
         """Say why, unless an answer is already under way, and close."""
@@ -180,20 +239,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 last.keep_alive = False
                 self.flow.pause_reading()
                 return
-            cycle.disconnected = True
-            cycle.message_event.set()
+            self._disconnect()
         if cycle is None or cycle.response_complete or not cycle.response_started:
-            self.transport.write(_wire(problem))
+            self.transport.write(wire(problem))
         self.transport.close()
-
-
-def _wire(problem: ProblemError) -> bytes:
-    request_id = next_id()
-    answer = problem.answer("", request_id.decode())
-    return b"%scontent-type: %s\r\ncontent-length: %d\r\nx-request-id: %s\r\nconnection: close\r\n\r\n%s" % (
-        STATUS_LINE[problem.status],
-        answer.media_type,
-        len(answer.body),
-        request_id,
-        answer.body,
-    )

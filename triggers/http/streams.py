@@ -65,7 +65,8 @@ class Streams:
 
     async def events(self, request: Request) -> Answer | _Response:
         """Answer the stream of an invocation; 204 to who has seen its end, so that a browser stops asking."""
-        invocation_id, last = request.path_params["id"], request.headers.get("last-event-id", "")
+        invocation_id = request.path_params["id"]
+        last = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
         if await self._ledger.watch(invocation_id) is None:
             raise missing(invocation_id)
         if last == END:

@@ -5,6 +5,7 @@ Operation ids are made of names only, so that generated clients stay the same fr
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections.abc import Iterable
@@ -70,11 +71,16 @@ def document(served: Served, routes: Iterable[Route], version: str) -> Json:
             if operation is not None:
                 paths.setdefault(route.path, {})[method.lower()] = operation
     webhooks: dict[str, Json] = {}
+    identifiers = _identifiers(served.targets)
     for target in served.targets.values():
-        schema = _hoisted(target, components["schemas"])
-        paths[f"/v1/functions/{target.name}"] = {"post": _invoke(target, schema)}
+        schema, example = _input(target, components["schemas"]), example_of(target.manifest.input_schema)
+        identifier = identifiers[target.name]
+        paths[f"/v1/functions/{target.name}"] = {
+            "post": _invoke(target, identifier, json_content(schema, example), _result(target, components["schemas"]))
+        }
         for number, trigger in enumerate(target.manifest.triggers_of(HttpTrigger), 1):
-            webhooks[f"{target.name}_{number}"] = {trigger.method.lower(): _delivery(target, trigger, number, schema)}
+            name = f"{identifier}_{number}"
+            webhooks[name] = {trigger.method.lower(): _delivery(target, trigger, name, json_content(schema, example))}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -91,14 +97,21 @@ def document(served: Served, routes: Iterable[Route], version: str) -> Json:
     }
 
 
-def _invoke(target: Target, schema: Json) -> Json:
+def _identifiers(names: Iterable[str]) -> dict[str, str]:
+    """Return what functions are called in programs: a name may hold "-" and ".", and the methods of a client may not."""
+    found: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (not name.isidentifier(), name)):
+        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+        found[name] = plain if plain not in found.values() else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return found
+
+
+def _invoke(target: Target, identifier: str, content: Json, result: Json | None) -> Json:
     manifest = target.manifest
-    result = manifest.output_schema
-    content = {"application/json": {"schema": schema, "example": example_of(manifest.input_schema)}}
     if manifest.blob_parameter is not None:
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {
-        "operationId": f"invoke_{target.name}",
+        "operationId": f"invoke_{identifier}",
         "summary": manifest.summary or f"Invoke {target.name}",
         "description": inspect.cleandoc(manifest.description),
         "tags": ["functions"],
@@ -112,7 +125,7 @@ def _invoke(target: Target, schema: Json) -> Json:
             "ended": {
                 "{$request.header.oncue-callback-url}": {
                     "post": {
-                        "operationId": f"ended_{target.name}",
+                        "operationId": f"ended_{identifier}",
                         "summary": "Told of the end; signed in webhook-signature. 410 stops the tries",
                         "requestBody": {"content": json_content(ref("InvocationEnded"))},
                         "responses": {"2XX": {"description": "Heard"}},
@@ -136,33 +149,48 @@ def _raw_parameters(target: Target) -> list[Json]:
     ]
 
 
-def _delivery(target: Target, trigger: HttpTrigger, number: int, schema: Json) -> Json:
+def _delivery(target: Target, trigger: HttpTrigger, name: str, content: Json) -> Json:
     scheme = trigger.verify if isinstance(trigger.verify, str) else "hmac" if trigger.verify else None
-    example = example_of(target.manifest.input_schema)
     signed = f"; the sender is verified ({scheme})" if scheme else ""
     return {
-        "operationId": f"deliver_{target.name}_{number}",
+        "operationId": f"deliver_{name}",
         "summary": f"{trigger.method} {trigger.path}",
         "description": f"What is sent to `{trigger.path}` invokes `{target.name}`{signed}.",
         "tags": ["functions"],
-        **({"requestBody": {"content": json_content(schema, example)}} if trigger.method not in ("GET", "DELETE") else {}),
+        **({"requestBody": {"content": content}} if trigger.method not in ("GET", "DELETE") else {}),
         "responses": answers({202: json_content(ref("Accepted")), 200: ANY}, 404, 413, 415, 422, 502),
         "x-oncue-path": trigger.path,
         "x-oncue-verify": scheme,
     }
 
 
-def _hoisted(target: Target, into: Json) -> Json:
-    """Put a function's schema among the components; its own definitions become components, too."""
-    schema = target.manifest.input_schema
-    prefix = f"{target.name}."
-    for name, definition in schema.get("$defs", {}).items():
-        into[prefix + _plain(name)] = _moved(definition, prefix)
-    own = {key: value for key, value in schema.items() if key not in ("$defs", "$schema", "$id")}
+def _input(target: Target, into: Json) -> Json:
+    """Put a function's parameters among the components."""
+    own = _hoisted(target.manifest.input_schema, f"{target.name}.", into)
     if target.fields is not None:
         own["additionalProperties"] = False
-    into[f"{target.name}.input"] = _moved(own, prefix)
+    into[f"{target.name}.input"] = own
     return ref(f"{target.name}.input")
+
+
+def _result(target: Target, into: Json) -> Json | None:
+    schema = target.manifest.output_schema
+    return _hoisted(schema, f"{target.name}.result.", into) if schema else None
+
+
+def _hoisted(schema: Json, prefix: str, into: Json) -> Json:
+    """Return a schema whose own definitions have become components: `#/$defs` leads elsewhere within a larger document.
+
+    Titles of its own are left out: generators name classes by them, and other functions have an Item, too.
+    """
+    for name, definition in schema.get("$defs", {}).items():
+        into[prefix + _plain(name)] = _moved(_without(definition, "title"), prefix)
+    moved: Json = _moved(_without(schema, "title", "$defs", "$schema", "$id"), prefix)
+    return moved
+
+
+def _without(schema: Any, *names: str) -> Any:
+    return {key: value for key, value in schema.items() if key not in names} if isinstance(schema, dict) else schema
 
 
 def _moved(schema: Any, prefix: str) -> Any:

@@ -65,11 +65,14 @@ class Verified:
 #: A scheme raises `RefusedError` or `MisconfiguredError`, or tells what it found.
 Scheme = Callable[[Signed, Terms], Verified | Awaitable[Verified]]
 
+# A 401 names how to authenticate (RFC 9110, section 15.5.2); senders of webhooks know, and others learn that it is no password.
+_CHALLENGE = [(b"www-authenticate", b'Signature realm="oncue"')]
+
 
 class RefusedError(ProblemError):
     """The signature is bad or missing, or its timestamp too old or too new. Never says what would have been right."""
 
-    def __init__(self, code: str, detail: str, headers: Sequence[Header] = ()) -> None:
+    def __init__(self, code: str, detail: str, headers: Sequence[Header] = _CHALLENGE) -> None:
         super().__init__(401, code, detail, headers=headers)
 
 

@@ -67,7 +67,7 @@ function list() {
           "a",
           { href: `#${each.id}`, title: `${each.method.toUpperCase()} ${each.path}` },
           make("span", { className: `verb ${each.method}`, textContent: each.method.toUpperCase() }),
-          make("span", { textContent: each.id.startsWith("invoke_") ? each.id.slice(7) : each.path.replace(/^\/v1/, "") }),
+          make("span", { textContent: each.id.startsWith("invoke_") ? each.path.slice("/v1/functions/".length) : each.path.replace(/^\/v1/, "") }),
         ),
       ),
     ]),
@@ -88,7 +88,7 @@ function show() {
   const { operation } = each;
   const more = (operation.description || "").replace(operation.summary, "").trim().replace(/([^\n])\n(?=\S)/g, "$1 ");
   $("shown").replaceChildren(
-    make("h1", { textContent: each.id.startsWith("invoke_") ? each.id.slice(7) : operation.summary }),
+    make("h1", { textContent: each.id.startsWith("invoke_") ? each.path.slice("/v1/functions/".length) : operation.summary }),
     make("p", { className: "place" }, make("span", { className: `verb ${each.method}`, textContent: each.method.toUpperCase() }), each.path),
     each.id.startsWith("invoke_") ? make("p", { className: "told lead" }, ...told(operation.summary)) : "",
     more ? make("p", { className: "told" }, ...told(more)) : "",
