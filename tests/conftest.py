@@ -16,6 +16,25 @@ from infra.rabbitmq_server import RabbitMQServer
 
 T = TypeVar("T")
 
+#: What takes long is begun first, so that no process is left with it at the end while the others have nothing to do.
+BEGUN_FIRST = (
+    "tests/chaos/test_chaos.py",
+    "tests/setup/test_wrapper.py",
+    "tests/cron/test_schedulers.py",
+    "tests/queues/test_kafka.py",
+    "tests/queues/test_sources.py",
+    "tests/carriers/test_rabbitmq_outages.py",
+    "tests/http/test_conformance.py",
+    "tests/front_door/test_bare_host.py",
+    "tests/versions/test_deploy_under_load.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of those files first."""
+    places = {file: place for place, file in enumerate(BEGUN_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

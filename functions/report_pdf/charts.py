@@ -130,7 +130,8 @@ def _axes(pen: Pen, plot: Plot, x: float, y: float, width: float, height: float)
     every = max(every, math.ceil(min(longest + 8, 80) / slot))
     for index in range(0, len(plot.labels), every):
         label = pen.cut(plot.labels[index], max(slot * every - 4, 20), SMALL)
-        centre = min(left + slot * (index + 0.5), x + width - pen.faces[False].width(label, SMALL) / 2)
+        half = pen.faces[False].width(label, SMALL) / 2
+        centre = max(x + half, min(left + slot * (index + 0.5), x + width - half))
         pen.text(centre, y + 3, label, SMALL, colour=MUTED, align="center")
     for number, (_, values) in enumerate(plot.lines):
         centres = [left + slot * (index + 0.5) for index in range(len(values))]

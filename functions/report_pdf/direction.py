@@ -53,4 +53,5 @@ def visual(line: str) -> str:
 def _reshaper() -> ArabicReshaper:
     from arabic_reshaper import ArabicReshaper
 
-    return ArabicReshaper({"use_unshaped_instead_of_isolated": True})  # FiraGO has no separate isolated forms
+    # FiraGO has no separate isolated forms; vowel signs are part of the text
+    return ArabicReshaper({"use_unshaped_instead_of_isolated": True, "delete_harakat": False})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ INK, MUTED, ACCENT, RULE, ZEBRA, TINT = map(HexColor, ("#1b2433", "#667085", "#2
 MARGIN, FOOTER = 48.0, 30.0
 PAD = 4.0
 MAX_PAGES = 2_000
+MAX_LOGO_PIXELS = 25_000_000
 PAGES = {"A4": (595.28, 841.89), "Letter": (612.0, 792.0)}
 
 
@@ -242,15 +244,19 @@ def picture(logo: bytes) -> tuple[ImageReader, float, float]:
     """
     from PIL import Image  # reports without a logo do not pay for it
 
-    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns up to twice its value; ours is below
+    # Pillow warns beyond this and refuses beyond twice this, also where a GIF's frame is larger than the picture.
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_LOGO_PIXELS // 2
+    formats = ["PNG", "JPEG", "GIF", "WEBP"]
     try:
-        with Image.open(io.BytesIO(logo), formats=["PNG", "JPEG", "GIF", "WEBP"]) as image:
-            if image.width * image.height > 25_000_000:
-                raise GiveUp(f"the logo has {image.width}×{image.height} pixels; send at most 25,000,000 in all")
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(logo), formats=formats) as image:
             image.draft("RGB", (1040, 352))
             image = image.convert("RGBA")
+    except Image.DecompressionBombError as error:
+        raise GiveUp(f"logo: {str(error).partition(',')[0]}; send a smaller image") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise GiveUp("the logo is no intact PNG, JPEG, GIF or WebP image; send one of these as base64") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
     image.thumbnail((1040, 352))
     flat = Image.new("RGB", image.size, "white")
     flat.paste(image, mask=image.getchannel("A"))

@@ -9,9 +9,10 @@ from functools import partial
 
 from reportlab.lib.colors import Color
 
+from .archival import describe
 from .charts import Plot, draw
 from .direction import shaped
-from .layout import ACCENT, INK, MARGIN, MUTED, PAGES, RULE, TINT, Flow, Grid, Pen, demands, fit, picture
+from .layout import ACCENT, INK, MARGIN, MUTED, PAD, PAGES, RULE, TINT, Flow, Grid, Pen, demands, fit, picture
 from .locales import Locale
 from .table import Series
 
@@ -60,7 +61,7 @@ def render(
     for lying, size in [option for option in SIZES if landscape is None or option[0] == landscape]:
         pen = Pen(PAGES[page][::-1] if lying else PAGES[page], locale, language)
         widths = fit(measured, numeric, pen.right - pen.left, size)
-        if all(width >= low * size for width, (low, _) in zip(widths, measured, strict=True)):
+        if all(width >= low * size + 2 * PAD - 0.01 for width, (low, _) in zip(widths, measured, strict=True)):
             break
     flow = Flow(top=pen.page_height - MARGIN, bottom=MARGIN + 8)
     _opening(pen, flow, report)
@@ -112,7 +113,7 @@ def _charts(pen: Pen, flow: Flow, plots: Sequence[Plot]) -> None:
         width = (pen.right - pen.left - GAP * (len(pair) - 1)) / len(pair)
 
         def place(y: float, pair: Sequence[Plot] = pair, width: float = width) -> None:
-            for number, plot in enumerate(pair):
+            for number, plot in enumerate(reversed(pair) if pen.locale.right_to_left else pair):
                 draw(pen, plot, pen.left + number * (width + GAP), y + GAP, width, CHART_HEIGHT)
 
         flow.add(CHART_HEIGHT + GAP, place)
@@ -163,10 +164,7 @@ def _total(shown: Sequence[Series], totals: Sequence[Series], rows: Sequence[int
 
 def _draw(pen: Pen, flow: Flow, report: Report, progress: Callable[[float, str], None]) -> bytes:
     canvas, total = pen.canvas, len(flow.pages)
-    canvas.setTitle(report.title)
-    canvas.setSubject(report.subtitle)
-    canvas.setAuthor(report.author)
-    canvas.setCreator("OnCue report_pdf")
+    describe(canvas, report.title, report.author, report.subtitle)
     foot = pen.cut(report.title, (pen.right - pen.left) * 0.7, 8)
     for number, page in enumerate(flow.pages, 1):
         for y, place in page:

@@ -209,6 +209,8 @@ def _number(value: Any, row: int, column: Column) -> Decimal | None:
     if value is None or value == "":
         return None
     try:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON's 3.0 is a three
         number = value if isinstance(value, Decimal) else Decimal(value if isinstance(value, int) else str(value).strip())
     except InvalidOperation:
         number = Decimal("NaN")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pymupdf_fonts import fontbuffers
 from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.pdfdoc import PDFDocument
 from reportlab.pdfbase.ttfonts import TTFont
 
 from .direction import shaped, visual
@@ -22,7 +23,10 @@ from .direction import shaped, visual
 FALLBACKS = ("DejaVuSans", "DroidSansFallback")
 
 _CJK = "\u2e80-\u303f\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
-_WORDS = re.compile(f"[{_CJK}]| +|[^ {_CJK}]+")
+#: ideographic brackets, which do not end a line, and punctuation and small kana, which do not start one (JIS X 4051)
+_OPENING, _TRAILING = "「『（［｛〈《【〔", "、。，．・：；？！％」』）］｝〉》】〕々ゝー～ぁぃぅぇぉっゃゅょァィゥェォッャュョ"
+_WORDS = re.compile(f"[{_OPENING}]{{0,3}}[{_CJK}][{_TRAILING}]{{0,3}}| +|[^ {_CJK}]+")
+_ASTRAL = re.compile(r"(?<=<)([0-9A-F]{5,6})(?=>)")
 
 
 @cache
@@ -106,7 +110,17 @@ def _fallback(name: str) -> TTFont:
     return _register(name, str(Path(__file__).with_name("fonts") / f"{name}.ttf"))
 
 
+class _Font(TTFont):
+    """A font whose characters beyond U+FFFF can be copied: reportlab writes their number, where UTF-16 belongs."""
+
+    def addObjects(self, doc: PDFDocument) -> None:  # noqa: N802  # reportlab's name
+        super().addObjects(doc)
+        for name, found in doc.idToObject.items():
+            if str(name).startswith("toUnicodeCMap:"):
+                found.content = _ASTRAL.sub(lambda code: chr(int(code[1], 16)).encode("utf-16-be").hex(), found.content)
+
+
 def _register(name: str, source: str | io.BytesIO) -> TTFont:
-    font = TTFont(name, source)
+    font = _Font(name, source)
     pdfmetrics.registerFont(font)
     return font

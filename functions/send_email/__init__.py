@@ -12,7 +12,8 @@ from . import delivery, rendering
 from .message import Attachment, Message
 
 Addresses = str | Annotated[list[str], Field(max_length=100)]
-_ATTACHMENTS = TypeAdapter(list[Attachment])
+Attachments = Annotated[list[Attachment], Field(max_length=100)]
+_ATTACHMENTS = TypeAdapter(Attachments)
 
 
 @function(
@@ -37,7 +38,7 @@ def send_email(
     bcc: Addresses = [],  # noqa: B006  # as above, and so on
     reply_to: Addresses = [],  # noqa: B006
     sender: str | None = None,
-    attachments: list[Attachment] = [],  # noqa: B006
+    attachments: Attachments = [],  # noqa: B006
     template: str | None = None,
     values: dict[str, Any] = {},  # noqa: B006
     list_unsubscribe: str | None = None,
@@ -59,7 +60,7 @@ def send_email(
         files = _ATTACHMENTS.validate_python(attachments)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise GiveUp(f"attachments/{'/'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise GiveUp(f"{'/'.join(map(str, ('attachments', *first['loc'])))}: {first['msg']}") from None
     files = [file.fetched(ctx) for file in files]
     message = Message.build(
         to=to,

@@ -9,10 +9,12 @@ from email.header import Header
 from email.headerregistry import Address
 from email.utils import formataddr
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from runtime import GiveUp
 
+# So are "ann@corp.local", "ann@localhost" and "ann@shop.test".
+SPECIAL_USE_DOMAIN_NAMES[:] = ["arpa", "invalid", "onion"]
 _NAMED = re.compile(r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<name>[^"<>]*))\s*<(?P<address>[^<>]*)>')
 
 
@@ -49,7 +51,6 @@ def parsed(field: str, value: str) -> Address:
             allow_smtputf8=False,
             strict=True,  # no more than the 64 characters before the @ that RFC 5321 gives them
             globally_deliverable=False,  # "ann@intranet" is real where it is used
-            test_environment=True,  # so is "ann@shop.test"
         )
     except EmailNotValidError as error:
         raise GiveUp(f"{field} {value!a} is no e-mail address: {error}") from error

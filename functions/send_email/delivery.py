@@ -22,7 +22,7 @@ MAX_SPOOLED = 1000
 
 # The value itself stays out of every message: it holds a password.
 _URL_FORM = (
-    "SMTP_URL cannot be used; write smtp://user:password@host:587 or smtps://user:password@host:465, "
+    "SMTP_URL cannot be used; write smtp://user:password@host:587 or smtps://user:password@host:465, in ASCII, "
     "with ?starttls=offered|required|never and &ca=FILE where needed"
 )
 # One idle connection per server. A sender takes it out with `pop` while it uses it, so two never share one.
@@ -53,10 +53,11 @@ class _Server:
             ca = query.pop("ca", None)
         except (KeyError, ValueError):
             raise GiveUp(_URL_FORM) from None
-        if query or not parts.hostname or starttls not in ("offered", "required", "never"):
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        is_ascii = f"{user}{password}".isascii()  # smtplib can log in with nothing else
+        if query or not is_ascii or not parts.hostname or starttls not in ("offered", "required", "never"):
             raise GiveUp(_URL_FORM)
-        tls, user, password = parts.scheme == "smtps", unquote(parts.username or ""), unquote(parts.password or "")
-        return cls(tls, parts.hostname, port, user, password, starttls, ca)
+        return cls(parts.scheme == "smtps", parts.hostname, port, user, password, starttls, ca)
 
     def connect(self) -> smtplib.SMTP:
         context = ssl.create_default_context(cafile=self.ca)
@@ -93,9 +94,9 @@ def send(message: Message, url: str) -> dict[str, str]:
     """
     server = _Server.parse(url)
     place = f"{server.host}:{server.port}"
-    connection = None
+    kept = connection = _reusable(url)
     try:
-        connection = _reusable(url) or server.connect()
+        connection = kept or server.connect()
         refused = connection.sendmail(message.sender.addr_spec, message.recipients, message.content)
     except smtplib.SMTPRecipientsRefused as error:
         _end(connection)
@@ -104,6 +105,8 @@ def send(message: Message, url: str) -> dict[str, str]:
         raise (Retry if any(code < 500 for code, _ in error.recipients.values()) else GiveUp)(words) from error
     except smtplib.SMTPResponseException as error:
         _end(connection)
+        if kept and error.smtp_code == 421:  # it closes this connection (RFC 5321, 3.8), for having been used enough
+            return send(message, url)
         words = f"{place} said: {_reason(error.smtp_code, error.smtp_error)}"
         raise (GiveUp if 500 <= error.smtp_code < 600 else Retry)(words) from error
     except ssl.SSLCertVerificationError as error:

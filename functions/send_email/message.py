@@ -173,6 +173,8 @@ class Message:
         Raises:
             GiveUp: the key or the selector cannot be used.
         """
+        head = self.content.partition(b"\r\n\r\n")[0]
+        names = re.findall(rb"^([!-9;-~]+):", head, re.MULTILINE)
         try:
             header = dkim.sign(
                 self.content,
@@ -180,6 +182,8 @@ class Message:
                 self.sender.domain.encode(),
                 key.encode(),
                 canonicalize=(b"relaxed", b"relaxed"),
+                # All headers (RFC 8058, 4 wants List-Unsubscribe-Post, too), and once more: then none can be added (RFC 6376, 8.15).
+                include_headers=names * 2,
             )
         except dkim.DKIMException as error:
             raise GiveUp(f"MAIL_DKIM_KEY or MAIL_DKIM_SELECTOR cannot be used: {type(error).__name__}") from error

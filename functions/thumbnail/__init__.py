@@ -13,7 +13,7 @@ from runtime import Artifact, Context, GiveUp, function, http, on
 
 from .fetch import fetch
 from .render import Box, Style, thumbnails
-from .source import open_image
+from .source import open_image, pillow_at_work
 
 MAX_IMAGE_BYTES = 25_000_000
 MAX_SIDE = 4096
@@ -26,7 +26,7 @@ _SYNONYMS = {"fit": "contain", "fill": "cover"}
 
 @function(
     queue="media",
-    timeout="20s",
+    timeout="60s",
     memory="1GB",
     max_body="25MB",
     cache="1h",
@@ -75,10 +75,11 @@ def thumbnail(
     if url is not None:
         allowed = (ctx.secret("THUMBNAIL_ALLOWED_HOSTS", "") or "").replace(",", " ").split()
         image = fetch(url, max_bytes=MAX_IMAGE_BYTES, allowed_hosts=frozenset(allowed))
-    source = open_image(image or b"")
-    target = (format or ("jpeg" if source.format == "HEIF" else source.format)).upper()
-    style = Style(_SYNONYMS.get(fit, fit), target, quality, colour, (focus_x, focus_y), animated)
-    made = dict(zip(boxes, thumbnails(source, list(boxes.values()), style), strict=True))
+    with pillow_at_work():
+        source = open_image(image or b"")
+        target = (format or ("jpeg" if source.format == "HEIF" else source.format)).upper()
+        style = Style(_SYNONYMS.get(fit, fit), target, quality, colour, (focus_x, focus_y), animated)
+        made = dict(zip(boxes, thumbnails(source, list(boxes.values()), style), strict=True))
     ctx.log.info("%s %d×%d to %s, %d bytes", source.format, *source.size, target, sum(map(len, made.values())))
 
     suffix = target.lower().replace("jpeg", "jpg")

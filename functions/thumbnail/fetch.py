@@ -82,12 +82,12 @@ def _read(url: str) -> tuple[str, str, int, str, str]:
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
     except ValueError as error:
         raise GiveUp(f"{url[:200]!r} is no URL ({error}); send one like 'https://example.com/photo.jpg'") from error
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
         raise GiveUp(f"{url[:200]!r} cannot be fetched; send an http or https URL with a host and no user name")
     authority = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
-    target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
     return parts.scheme, host, port or (443 if parts.scheme == "https" else 80), authority, target
 
 

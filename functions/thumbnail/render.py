@@ -74,12 +74,12 @@ def thumbnails(image: Image.Image, boxes: Sequence[Box], style: Style) -> list[b
     Raises:
         GiveUp: the image is broken, or too much is asked of it.
     """
-    orientation = _orientation(image)
-    plans = [_plan(image.size, box, style, orientation) for box in boxes]
     animated = style.animated and style.format != "JPEG" and image.format not in ("JPEG", "HEIF")
-    made: list[list[Image.Image]] = [[] for _ in plans]
+    made: list[list[Image.Image]] = [[] for _ in boxes]
     durations: list[int] = []
     try:
+        orientation = _orientation(image)
+        plans = [_plan(image.size, box, style, orientation) for box in boxes]
         if image.format == "JPEG":
             # The decoder itself halves up to three times, as far as the largest thumbnail allows.
             scale = max(max(plan.scaled[i] / (plan.crop[i + 2] - plan.crop[i]) for i in (0, 1)) for plan in plans)
@@ -183,6 +183,8 @@ def _encode(pictures: list[Image.Image], durations: list[int], loop: int | None,
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG":
+        image.load()  # EXIF may follow the pixels; `getexif` would load them, too, and what is broken would be passed by below
     try:
         orientation = image.getexif().get(ORIENTATION)
     except BROKEN:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 
 from PIL import Image, UnidentifiedImageError
@@ -21,8 +23,6 @@ MAX_ANIMATION_PIXELS = 4 * MAX_PIXELS
 MAX_PARTS = 10_000
 #: passes over a progressive JPEG, each of which takes as long as decoding a plain one; encoders write about ten
 MAX_SCANS = 100
-# Pillow's own limit only warns up to twice its value; ours is checked below, before anything is decoded.
-Image.MAX_IMAGE_PIXELS = None
 
 #: plugins that Pillow would otherwise find by importing every plugin it has
 PLUGINS = {"WEBP": "PIL.WebPImagePlugin", "AVIF": "PIL.AvifImagePlugin"}
@@ -32,16 +32,34 @@ BROKEN = (
     *(ArithmeticError, AssertionError, RuntimeError, struct.error),
 )
 
-_MARKER = re.compile(rb"[^\xff]{0,99}\xff{1,99}([\x01-\xfe])", re.DOTALL)
+_MARKER = re.compile(rb"(?:[^\xff]|\xff{1,99}\0){0,99}\xff{1,99}([\x01-\xfe])")
 _START_OF_FRAME = bytes({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _BARE = bytes((0x01, *range(0xD0, 0xDA)))  # markers without a length
+
+
+@contextlib.contextmanager
+def pillow_at_work() -> Iterator[None]:
+    """Keep to itself what Pillow warns of, which is metadata that it passes by.
+
+    Raises:
+        GiveUp: the image, or one of its frames, is too large.
+    """
+    # Pillow warns beyond this and refuses beyond twice this, also where a later frame of a GIF is larger than the first.
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except Image.DecompressionBombError as error:
+        raise GiveUp(f"{str(error).partition(',')[0]}; send a smaller image") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
 
 
 def open_image(data: bytes) -> Image.Image:
     """Return the image with its header read and nothing decoded; its `format` is one of the six taken here.
 
     Raises:
-        GiveUp: no image of a known format, broken, or too large.
+        GiveUp: no image of a known format, or broken.
     """
     format = sniff(data)
     if format in ("JPEG", "PNG"):
@@ -55,8 +73,6 @@ def open_image(data: bytes) -> Image.Image:
         reason = "its header is broken" if isinstance(error, UnidentifiedImageError) else error
         raise GiveUp(f"the {format} image cannot be read ({reason}); send an intact file") from error
     image.format = format  # Pillow says MPO for a JPEG that carries a second picture
-    if image.width * image.height > MAX_PIXELS:
-        raise GiveUp(f"the image has {image.width}×{image.height} pixels; send at most {MAX_PIXELS:,} in all")
     return image
 
 
@@ -69,10 +85,12 @@ def _check_jpeg(data: bytes) -> None:
             raise GiveUp("the JPEG image cannot be read (its header is broken); send an intact file")
         marker, at = found[1], found.end()
         if marker in _START_OF_FRAME:
+            if marker > b"\xc2":
+                raise GiveUp("the JPEG image is lossless or arithmetic coded, which few programs can read; save it anew")
             components, is_plain = data[at + 7 : at + 8], marker in b"\xc0\xc1"
         if marker == b"\xda":
             in_one_scan = is_plain and data[at + 2 : at + 3] == components
-            if not in_one_scan and data.count(b"\xff\xda") > MAX_SCANS:
+            if not in_one_scan and data.count(b"\xff\xda", at) > MAX_SCANS:
                 raise GiveUp(f"the JPEG image has more than {MAX_SCANS} scans; save it anew")
             return
         if marker not in _BARE:
@@ -111,7 +129,9 @@ def frames(image: Image.Image) -> Iterator[Image.Image]:
 def load_plugin(format: str) -> None:
     """Make Pillow able to open and save a format, importing nothing else."""
     if format == "HEIF":
-        importlib.import_module("pillow_heif").register_heif_opener()
+        pillow_heif = importlib.import_module("pillow_heif")
+        pillow_heif.register_heif_opener()
+        pillow_heif.options.DECODE_THREADS = 1  # no slower, and threads would keep 150 MB for themselves
     elif format in PLUGINS:
         importlib.import_module(PLUGINS[format])
 

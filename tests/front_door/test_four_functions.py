@@ -109,6 +109,15 @@ def test_thumbnail_by_http(http: httpx.Client, photo: Path) -> None:
     assert is_upright(answer.content, 300)
 
 
+def test_thumbnail_of_a_picture_with_a_wrong_name(http: httpx.Client) -> None:
+    """What the sender calls it does not matter: a PNG that is said to be a JPEG, or bytes, is a PNG."""
+    png = io.BytesIO()
+    Image.new("RGB", (80, 40), "red").save(png, "PNG")
+    for media_type in ("image/jpeg", "application/octet-stream"):
+        answer = http.post("/v1/functions/thumbnail", content=png.getvalue(), headers={"content-type": media_type})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png"), answer.text
+
+
 def test_thumbnail_by_cli(oncue: OnCue, photo: Path, tmp_path: Path) -> None:
     """The same through `oncue invoke`, with the picture in a file."""
     small = tmp_path / "small.jpg"

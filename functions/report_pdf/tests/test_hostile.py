@@ -150,11 +150,13 @@ def test_data_that_cannot_be_printed(data: dict[str, Any], sentence: str) -> Non
 
 
 def test_logo_bomb_is_not_decoded() -> None:
-    """A logo's size is judged by its header."""
-    file = io.BytesIO()
-    Image.new("1", (12_000, 12_000)).save(file, "PNG")
-    with pytest.raises(GiveUp, match="12000×12000 pixels"):
-        made(rows=[], logo=file.getvalue())
+    """A logo's size is judged by its header, also the one that a GIF gives its frame, to be cleared behind it."""
+    png = io.BytesIO()
+    Image.new("1", (12_000, 12_000)).save(png, "PNG")
+    gif = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\4\x08\0\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\2L\1\0;"
+    for logo in (png.getvalue(), gif):
+        with pytest.raises(GiveUp, match=r"pixels\) exceeds limit of 25000000 pixels; send a smaller image"):
+            made(rows=[], logo=logo)
 
 
 def test_widest_rows_take_bounded_memory() -> None:

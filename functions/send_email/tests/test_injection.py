@@ -109,6 +109,8 @@ def test_address_that_is_none(address: str) -> None:
     ("given", "written"),
     [
         ('"" <ann@example.com>', "ann@example.com"),
+        ("ann@corp.local", "ann@corp.local"),
+        ("ann@localhost", "ann@localhost"),
         ("Ann <ann@bücher.example>", "Ann <ann@xn--bcher-kva.example>"),
         ("Smith, Ann <ann@example.com>", '"Smith, Ann" <ann@example.com>'),
         ("bob@evil.example, Ann <ann@example.com>", '"bob@evil.example, Ann" <ann@example.com>'),

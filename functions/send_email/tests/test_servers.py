@@ -35,6 +35,8 @@ class Peer(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Dialogue)
         self.replies = {**USUAL, **replies}
         self.tls = tls
+        #: what it says otherwise from the next connection on
+        self.on_new_connection: dict[str, bytes | str] = {}
         self.heard: list[list[str]] = []
         self.stopped = threading.Event()
 
@@ -48,6 +50,7 @@ class Dialogue(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         heard: list[str] = []
         self.server.heard.append(heard)
+        self.server.replies.update(self.server.on_new_connection)
         if not self.answers("greeting"):
             return
         while line := self.rfile.readline():
@@ -160,6 +163,16 @@ def test_kept_connection_that_died(goodbye: bytes | str, serve: Callable[..., Pe
         assert send(peer)["accepted"] == ["ann@example.com"]
     mail = ["EHLO", "MAIL", "RCPT", "DATA"]
     assert peer.heard == [[*mail, "NOOP"], mail]
+
+
+def test_kept_connection_that_was_used_enough(serve: Callable[..., Peer]) -> None:
+    """A server that takes no second mail over one connection gets it over another, at once."""
+    peer = serve({"NOOP": b"250 fine"})
+    send(peer)
+    peer.replies["MAIL"] = b"421 too many mails"
+    peer.on_new_connection = {"MAIL": b"250 fine"}
+    assert send(peer)["accepted"] == ["ann@example.com"]
+    assert peer.heard == [["EHLO", "MAIL", "RCPT", "DATA", "NOOP", "MAIL"], ["EHLO", "MAIL", "RCPT", "DATA"]]
 
 
 @pytest.fixture

@@ -209,6 +209,7 @@ def test_public_address(address: str) -> None:
         "http://exa mple..com/",
         "http://" + "a" * 300 + ".com/",
         "gopher://127.0.0.1:6379/_FLUSHALL",
+        "http://example.com/\ud800?\ud800",
     ],
 )
 def test_url_that_is_not_fit(url: str) -> None:
