@@ -1,8 +1,7 @@
-"""How a listed word is written: as listed, misspelt, by sound, backwards, taken apart, or with letters hidden.
+"""How a listed word is written in plain letters: as listed, misspelt, by sound, backwards, in two.
 
-Plain letters are looked up in `shapes_of`: "fuck" also as "phuk", "fukc", "kcuf", "fu ck", "fxck". What holds symbols,
-digits or stretched letters is reduced to `canonical` letters, each run of one as one, and looked up in `disguises_of`:
-"F|_|CK", "f.u.q", "f*ck". The classes are rules over any word, so that a new list entry has them all.
+"fuck" is also "phuck", "fukc", "kcuf", "fu ck", "fxck". The classes are rules over any word, so that a new list entry has them all.
+What holds symbols, digits or stretched letters is for `reading`, by the spellings of `spellings_of`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-# A letter repeated counts as one; "*" and "-", for hidden letters, do not.
-_RUN = re.compile(r"([^*-])\1*|.")
+# One letter that may be written for two.
+_PAIR = re.compile(r"ck|(.)\1")
 # Letters that are written for one another, in plain words one rule at a time, since each may make another word.
 _SOUNDS = tuple(
     (re.compile(pattern), sound)
@@ -27,12 +26,10 @@ _SOUNDS = tuple(
         ).split()
     )
 )
-_VOWEL = re.compile("[aeiou]")
-_CANONICAL = str.maketrans("lyvzkq", "iiuscc")
 # What may follow a stem that is split in two: "fu cking", but not "bit chunks".
 ENDINGS = ("", "e", "ed", "en", "er", "ers", "es", "in", "ing", "s", "y")
-# Letters in the middle of a word that may be hidden.
-_MAX_HIDDEN = 4
+# Those before which a letter is doubled: "shitty".
+_DOUBLING = ("ed", "er", "in", "ing", "y")
 _STRONG = 2
 
 
@@ -51,6 +48,9 @@ class Word:
     flag: str = ""
     #: its letters that are not ASCII
     accents: str = ""
+    #: the list's, and those searched in which the word is an ordinary one
+    language: str = ""
+    foreign: frozenset[str] = frozenset()
 
 
 class Shape(NamedTuple):
@@ -65,26 +65,11 @@ class Shape(NamedTuple):
     split: bool = False
 
 
-class Disguise(NamedTuple):
-    """One way a word is written in canonical letters, with repeated ones as one, hidden ones as "*" or "-"."""
-
-    word: Word
-    #: the letters of each run as they are spelled
-    spelled: tuple[str, ...]
-    #: how often each letter must be there at least
-    runs: tuple[int, ...]
-
-
-def canonical(letters: str) -> str:
-    """Return the letters with those that look or sound alike as one: "phuq" and "phvk" are both "phuc"."""
-    return letters.translate(_CANONICAL)
-
-
 def shapes_of(word: Word) -> Iterator[tuple[str, Shape]]:
     """Yield as listed; and of single words of four letters or more misspelt, backwards, and split by spaces."""
     letters = word.letters
     yield _shape(word, letters)
-    if not word.severity or len(letters) < 4 or " " in letters:
+    if not word.severity or len(letters) < 4 or " " in letters or word.foreign:
         return
     yield from (_shape(word, wrong) for wrong in _doubled(letters))
     for wrong in set(_by_sound(letters)) - {letters}:
@@ -112,7 +97,8 @@ def _guessed(word: Word, letters: str) -> Iterator[tuple[str, Shape]]:
 
 
 def _endings(word: Word) -> tuple[str, ...]:
-    return ENDINGS if word.opens_right else ("",)
+    doubling = word.letters[-1:]
+    return (*ENDINGS, *(doubling + ending for ending in _DOUBLING)) if word.opens_right else ("",)
 
 
 def _doubled(letters: str) -> Iterator[str]:
@@ -143,42 +129,14 @@ def _split(word: Word, letters: str) -> tuple[str, Shape]:
     return f" {letters} ", Shape(word, 1, 1, len(letters) + 2, split=True)
 
 
-def disguises_of(word: Word) -> Iterator[tuple[str, Disguise]]:
-    """Yield as listed; and of words of four letters or more with some inner letters, or all but the first, hidden."""
-    if not word.severity and " " in word.letters:
-        return
+def spellings_of(word: Word) -> Iterator[tuple[str, bool]]:
+    """Yield the letters as listed; and of longer words and stems with one for a pair: "@shole", "fu|<"."""
     letters = word.letters.replace(" ", "")
-    yield _disguise(word, letters)
-    if len(letters) == 3 and word.severity > _STRONG and letters[1] in "aeiou":
-        yield _disguise(word, f"{letters[0]}*{letters[2]}")
-    if not word.severity or " " in word.letters or len(letters) < 4:
-        return
-    alone = replace(word, opens_left=False)
-    if word.opens_left or len(letters) > 4:
-        yield _disguise(alone, letters, single=True)  # "fu|<", "@shole"
-    for start in range(1, len(letters) - 1):
-        if letters[start] in "aeiou":
-            yield _disguise(word, f"{letters[:start]}-{letters[start + 1 :]}")
-        for stop in range(start + 1, min(start + _MAX_HIDDEN + 1, len(letters))):
-            if word.opens_left and stop - start == 2:  # "f--k"
-                yield _disguise(alone, letters[:start] + "--" + letters[stop:])
-            for stars in {stop - start, max(2, stop - start - 1), max(2, stop - start + 1)}:
-                yield _disguise(word, letters[:start] + "*" * stars + letters[stop:])
-    if len(letters) > 4:
-        yield _disguise(word, letters[0] + _VOWEL.sub("*", letters[1:]))  # "n*gg*r"
-    if len(letters) > 5:
-        yield _disguise(alone, letters[0] + "*" * (len(letters) - 2) + letters[-1])  # "a*****e"
-    for shown in range(4, len(letters) - 1):
-        yield _disguise(alone, letters[:shown] + "**")  # "bulls**"
-    if word.opens_left:  # a stem needs less to be known: "f***", "motherfu**er"
-        yield _disguise(alone, letters[0] + "*" * (len(letters) - 1))
-        for shown in range(2, len(letters) - 1):
-            yield _disguise(word, letters[:shown] + "*" * (len(letters) - shown))
+    yield letters, False
+    single = _PAIR.sub(_single, letters)
+    if single != letters == word.letters and len(letters) > (3 if word.opens_left else 4):
+        yield single, True
 
 
-def _disguise(word: Word, letters: str, *, single: bool = False) -> tuple[str, Disguise]:
-    reduced = canonical(letters)
-    runs = [match.span() for match in _RUN.finditer(reduced)]
-    spelled = tuple(letters[start:stop] for start, stop in runs)
-    least = tuple(1 if single and run in ("ck", run[0] * 2) else len(run) for run in spelled)
-    return "".join(reduced[start] for start, _ in runs), Disguise(word, spelled, least)
+def _single(pair: re.Match[str]) -> str:
+    return "k" if pair[0] == "ck" else pair[0][0]

@@ -1,183 +1,183 @@
-"""Tells whether letters found in a chunk are worth believing: "f.u.c.k" is, "f(u, c, k)" is code.
+"""Tells whether letters read in a chunk are worth believing: "f.u.c.k" is, "f(u, c, k)" is code.
 
-Each letter of a find is shown, mistaken for one that looks or sounds alike ("I" for "l"), drawn by a digit or sign, or hidden.
-A find is believed when enough of it is shown, when it has the edges its word asks for, and when its letters are kept apart
+Each letter of a word is shown, mistaken for one that sounds alike, drawn by a digit or sign, or hidden.
+A word is believed when enough of it is shown, when it has the edges it asks for, and when its letters are kept apart
 as people do it: all of them, or the word in two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from .chunks import DRAWN_ON, DROPPED, Table
-from .disguises import ENDINGS, Disguise, Word
+from .disguises import ENDINGS, Word
 
+#: How a letter of a word stands in a chunk.
+SHOWN, MISTAKEN, DIGIT, SIGN, HIDDEN = range(5)
+#: signs that may be a "c"
+BRACKETS = frozenset("([{<")
+#: signs that hide one vowel, or two letters, and no more
+HYPHENS = frozenset("-_.")
 # Signs that keep letters apart in code; of one kind and between all letters, people use them, too.
 _OF_CODE = frozenset("([{<>=;?&,:\\")
-# What can stand for the letters of a run that are read alike.
-_DRAWS = {"1": "il", "!": "il", "|": "il", "2": "z", "(": "c", "<": "c", "5": "s", "$": "s"}
 # What splits a word in two.
 _SPLITS = frozenset(" -._*~'/|")
-_CLOSING = frozenset(")]}")
+_CLOSING = frozenset(")]}>")
+_VOWELS = frozenset("aeiou")
+_HEXADECIMAL = re.compile("[0-9a-f]+")
+#: signs that are known to hide letters
+_PLAIN_HIDING = frozenset("*#%~")
 _SEVERE = 3
+_STRONG = 2
 
 
-class Run(NamedTuple):
-    """One letter of a reading, as it stands in the chunk: `count` of it at chunk[start:stop]."""
+class Letter(NamedTuple):
+    """A letter of a word at chunk[start:stop]; one that is hidden is not known."""
 
+    letter: str
+    way: int
     start: int
     stop: int
-    count: int
 
 
-class _Weights(NamedTuple):
-    """How many letters of a word are there in each way."""
-
-    length: int
-    shown: int
-    mistaken: int
-    digits: int
-    signs: int
-    hidden: int
-    #: runs that are shorter than spelled: "@shole"
-    merged: int
-
-    @property
-    def drawn(self) -> int:
-        return self.digits + self.signs
-
-
-def _weigh(chunk: str, runs: Sequence[Run], disguise: Disguise, table: Table) -> _Weights | None:
-    weights = {"shown": 0, "mistaken": 0, "digits": 0, "signs": 0, "hidden": 0}
-    length = merged = 0
-    for (start, stop, count), spelled, least in zip(runs, disguise.spelled, disguise.runs, strict=True):
-        if count < least:
-            return None  # "as" is not "ass"
-        length += least
-        piece = chunk[start:stop]
-        if spelled in "*-":
-            weights["hidden"] += least
-        elif piece == spelled:
-            weights["shown"] += least
-        else:
-            merged += count < len(spelled)
-            weights[_way(piece, spelled, least, table)] += least
-    return _Weights(length, **weights, merged=merged)
-
-
-def _way(piece: str, spelled: str, least: int, table: Table) -> str:
-    letters = set(spelled)
-    signs = {sign for sign in piece if table.get(ord(sign), sign) != DROPPED}
-    strange = signs - letters
-    drawing = {sign for sign in strange if not sign.isalpha() or (sign == "v" and spelled == "u")}
-    if strange != drawing or any(letters.isdisjoint(_DRAWS.get(sign, letters)) for sign in drawing):
-        return "mistaken"
-    if letters <= signs or (spelled == "ck" and "k" in signs):
-        return "shown"
-    if not drawing or (spelled == "ck" and least == 1):
-        return "mistaken"
-    return "digits" if any(map(str.isdigit, drawing)) else "signs"
-
-
-def is_meant(chunk: str, runs: Sequence[Run], disguise: Disguise, table: Table) -> bool:
-    """Tell whether the disguise's word is what the writer of the chunk meant by these runs."""
-    weights = _weigh(chunk, runs, disguise, table)
-    if not weights:
-        return False
-    word, begin, end = disguise.word, runs[0].start, runs[-1].stop
+def is_meant(chunk: str, word: Word, single: bool, letters: list[Letter]) -> bool:
+    """Tell whether the writer of the chunk meant the word; `single` if one letter is to stand for a pair ("@shole")."""
+    ways = [0] * 5
+    for letter in letters:
+        ways[letter.way] += 1
+    shown, mistaken, digits, signs, hidden = ways
+    length, drawn = len(letters), digits + signs
+    begin, end = letters[0].start, letters[-1].stop
     written = chunk[begin:end]
-    left, right = _is_edge(chunk, begin - 1, -1, not weights.drawn), _is_edge(chunk, end, 1, not weights.drawn)
+    left, right = _is_edge(chunk, begin - 1, -1, not drawn), _is_edge(chunk, end, 1, not drawn)
     right = right or (word.opens_right and _is_ending(chunk[end:]))
     fits = (word.opens_left or left) and (word.opens_right or right)
-    if not word.severity:  # an innocent is written as it is: "poilas" does not clear "p0llas"
-        return fits and weights.shown == weights.length == len(written)
-    if not _is_enough(weights, disguise, written, left and right):
+    whole = left and right
+    if mistaken:  # "stove-lid" is no "yid"
+        few = mistaken == 1 and drawn + hidden <= length - 4 and not word.foreign
+        if not (whole and few and length > (4 if word.severity < _SEVERE else 3)):
+            return False
+    if single and ("ck" not in word.letters or not whole) and (digits or not drawn):
+        return False  # "cone" is no "conne"
+    if drawn > shown and (not whole or (length < 5 and _HEXADECIMAL.fullmatch(written))):
+        return False  # "nl64aryw" is no "nigga", "67f0" no "gtfo"
+    if written[1:].isdigit() or written[:-1].isdigit():
+        return False  # "B008", "900k"
+    if length == 3 and digits and (drawn > 1 or written[-1].isdigit() or "v" in written):
+        return False  # "AS5" is a flight, "CVL" a number plate
+    kinds = len(set(written))
+    if 4 * (shown + hidden) < length < 5 and not (signs == length and kinds > 1) and not (signs and kinds == length):
+        return False
+    if not shown and length > 4:
         return False
     if written.isalnum():
         return fits
-    meanings = {sign: table.get(ord(sign), DROPPED) for sign in written if not sign.isalnum() and sign != DRAWN_ON}
-    separators = {sign for sign, meaning in meanings.items() if meaning == DROPPED}
-    if weights.hidden:
-        alone = not any(map(str.isalnum, chunk[:begin] + chunk[end:]))
-        if weights.length == 3 and not (alone and "*" in meanings):
-            return False  # "f#g" in an address
-        if not _hides_as_people_do(meanings, separators, weights, word.opens_left and alone, left and right):
-            return False
-    if meanings.get("(", DROPPED) != DROPPED and not _is_a_c(chunk, runs, separators, weights, word):
+    gaps = [
+        chunk[first.stop : second.start]
+        for first, second in pairwise(letters)
+        if first.stop < second.start or first.letter != second.letter
+    ]
+    if hidden and not _is_hidden_well(chunk, word, letters, gaps, left, right):
         return False
-    return _are_kept_apart(chunk, runs, separators, weights, word, left, right) if separators else fits
-
-
-def _is_enough(weights: _Weights, disguise: Disguise, written: str, whole: bool) -> bool:
-    length, drawn, severity = weights.length, weights.drawn, disguise.word.severity
-    if weights.mistaken:  # "stove-lid" is no "yid"
-        few = weights.mistaken == 1 and drawn + weights.hidden <= length - 4
-        if not (whole and few and length > (4 if severity < _SEVERE else 3)):
+    if signs and any(chunk[letter.start : letter.stop] in BRACKETS for letter in letters):
+        sure = not (single or mistaken) and (whole or chunk[begin] not in BRACKETS)
+        if not (sure and _is_a_c(chunk, letters, gaps)):
             return False
-    if weights.merged and ("ck" not in disguise.spelled or not whole) and (weights.digits or not drawn):
-        return False  # "cone" is no "conne"
-    if drawn > weights.shown and not whole:
-        return False  # "nl64aryw" is no "nigga"
-    if written[1:].isdigit() or written[:-1].isdigit():
-        return False  # "B008", "900k"
-    if length == 3 and weights.digits and (drawn > 1 or written[-1].isdigit()):
-        return False  # "AS5" is a flight
-    return 4 * (weights.shown + weights.hidden) >= length or weights.signs == length == 3
+    if any(gaps):
+        if (mistaken or drawn > shown) and not all(gaps):
+            return False  # "i.ids", "LLE-580"
+        return _are_kept_apart(chunk, word, letters, gaps, left, right)
+    return fits and all(chunk[letter.start : letter.stop].isalnum() for letter in letters if letter.way == SHOWN)
 
 
-def _hides_as_people_do(
-    meanings: dict[str, str], separators: set[str], weights: _Weights, lone_stem: bool, whole: bool
-) -> bool:
-    shown, length = weights.shown, weights.length
-    if "-" in meanings.values():  # "sh-t", not "brush-tailed"
-        return whole and len(meanings) == 1 and not weights.drawn and 2 * shown >= length and shown + weights.hidden > 3
-    if separators:
-        return len(separators) == 1 and weights.hidden == 1 and 2 * shown >= length > 3
-    if weights.drawn:
-        return 2 * shown >= length and (length > 4 or lone_stem)
-    if weights.hidden == 1 and (whole or not meanings.keys().isdisjoint("*#%~")):
-        return True
-    return meanings.keys() <= {"*", "~"} or lone_stem or (shown == 1 and whole)
-
-
-def _is_a_c(chunk: str, runs: Sequence[Run], separators: set[str], weights: _Weights, word: Word) -> bool:
-    """Tell whether a "(" may be: "(unt" and "fu(k", but neither "(rap", "(under" nor "f(x)"."""
-    begin, end = runs[0].start, runs[-1].stop
-    if chunk[begin] == "(" and weights.length < 6 and (word.severity < _SEVERE or chunk[end : end + 1].isalnum()):
+def _is_hidden_well(chunk: str, word: Word, letters: list[Letter], gaps: list[str], left: bool, right: bool) -> bool:
+    places = [place for place, letter in enumerate(letters) if letter.way == HIDDEN]
+    length, hidden = len(letters), len(places)
+    shown = sum(letter.way == SHOWN for letter in letters)
+    drawn = length - hidden - shown
+    spelled = word.letters
+    if " " in spelled or len(spelled) != length:
         return False
-    return ")" not in chunk[end:] and (not separators or (len(separators) == 1 and not _touch(runs)))
+    signs = "".join(chunk[start:stop] for start, stop in sorted({letters[place][2:] for place in places}))
+    kinds = set(signs)
+    before, after = chunk[: letters[0].start], chunk[letters[-1].stop :]
+    alone = not any(map(str.isalnum, before + after)) or (not before and word.opens_right and _is_ending(after))
+    together = places[-1] - places[0] == hidden - 1
+    vowels = _VOWELS.issuperset(spelled[place] for place in places)
+    tail = places[-1] == length - 1
+    if kinds & set(before[-1:]):
+        return False  # "%H%M%S"
+    if any(gaps):  # "f.*.c.k"
+        even = all(gaps) or (vowels and kinds == {"*"})
+        return len(set(gaps) - {""}) == hidden == 1 and even and 2 * shown >= length > 3 and not tail
+    if not left:
+        return word.opens_left and not tail and hidden <= 2 and together and kinds <= _PLAIN_HIDING
+    if kinds & HYPHENS:  # "sh-t", not "brush-tailed"
+        if tail or drawn or len(kinds) > 1 or not right or 2 * shown < length or length < 4:
+            return False
+        return (hidden == 1 and vowels) or (hidden == len(signs) == 2 and together and word.opens_left)
+    if tail:
+        stars = kinds == {"*"} and "*" not in before
+        if not together:
+            return length == 4 and shown == 2 and word.opens_left and alone and stars  # "f*c*"
+        if drawn or not alone or not (stars or len(kinds) > 1 or hidden == 1 < shown > 4):
+            return False  # "C++"
+        if length < 5 and not word.opens_left:
+            return stars and hidden == len(signs) == length - (1 if length == 3 else 3) and word.severity == _STRONG  # "a**"
+        if shown < 4 and not word.opens_left:
+            return False
+        return hidden == len(signs) or (stars and len(signs) > 1 and shown > 1) or (stars and len(signs) > 3)
+    if length == 3:
+        return vowels and alone and kinds == {"*"} and word.severity >= _STRONG
+    if not together and not (vowels and all(spelled[place] not in _VOWELS or place in places for place in range(1, length))):
+        return False
+    if together and hidden > 4 and not (shown <= 3 and length > 5):
+        return False
+    if drawn:
+        return right and 2 * shown >= length and (length > 4 or word.opens_left)
+    if hidden == 1:
+        return right or (word.opens_right and not kinds.isdisjoint(_PLAIN_HIDING))
+    return kinds <= _PLAIN_HIDING or (word.opens_left and alone) or (shown == 1 and right)
 
 
-def _are_kept_apart(
-    chunk: str, runs: Sequence[Run], separators: set[str], weights: _Weights, word: Word, left: bool, right: bool
-) -> bool:
-    before, after = chunk[: runs[0].start], chunk[runs[-1].stop :]
+def _is_a_c(chunk: str, letters: list[Letter], gaps: list[str]) -> bool:
+    """Tell whether a bracket may be: "(unt" and "fu(k", but neither "<ul" nor "f(x)"."""
+    first, last = letters[0], letters[-1]
+    closed = not _CLOSING.isdisjoint(chunk[last.stop :]) or (chunk[first.start] in BRACKETS and len(letters) < 4)
+    return not closed and (not any(gaps) or (len(set(gaps)) == 1 and all(gaps)))
+
+
+def _are_kept_apart(chunk: str, word: Word, letters: list[Letter], gaps: list[str], left: bool, right: bool) -> bool:
+    before, after = chunk[: letters[0].start], chunk[letters[-1].stop :]
+    separators = set("".join(gaps))
+    length = len(letters)
     starts = not any(map(str.isalnum, before)) or (left and before[-1] not in separators)
     stops = not any(map(str.isalnum, after)) or (right and after[0] not in separators)
     kinds = separators - _CLOSING
     if kinds != separators and kinds.isdisjoint(_OF_CODE):
         return False  # "a) s) s)"
-    if len(kinds) > 1 and (weights.length == 3 or not kinds.isdisjoint(_OF_CODE)):
+    if len(kinds) > 1 and (length == 3 or (length == 4 and not kinds.isdisjoint(_OF_CODE))):
         return False
-    if not _touch(runs):
-        article = before.rstrip() in ("a", "i") and weights.length > 3  # "a d i c k"
+    if all(gaps):
+        article = before.rstrip() in ("a", "i") and length > 3  # "a d i c k"
         return (
             (starts or article or word.opens_left)
             and (stops or word.opens_right)
-            and (weights.length > 3 or not weights.digits)
+            and (length > 3 or all(letter.way != DIGIT for letter in letters))
         )
     # In two: "sh-it", but not "choo-choo".
-    splits = sum(first.stop < second.start for first, second in pairwise(runs))
-    stretched = sum(run.count for run in runs) > weights.length
-    few = splits <= (1 if weights.length < 6 else 2)
-    return starts and stops and few and weights.length > 3 and separators <= _SPLITS and not stretched
-
-
-def _touch(runs: Sequence[Run]) -> bool:
-    """Tell whether some letters have nothing between them."""
-    return any(first.stop == second.start for first, second in pairwise(runs))
+    splits = sum(map(bool, gaps))
+    stretched = any(letter.stop - letter.start > 1 and letter.way == SHOWN for letter in letters)
+    few = splits <= (1 if length < 6 else 2)
+    return (
+        starts
+        and stops
+        and few
+        and length > 3
+        and separators <= _SPLITS
+        and not (stretched and length < 5 and separators != {"*"})
+    )
 
 
 def _is_ending(tail: str) -> bool:

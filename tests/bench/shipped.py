@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import runpy
 import tempfile
 import time
 from collections.abc import Callable
@@ -89,19 +90,22 @@ def _by_pillow(content: bytes) -> bytes:
 
 
 def _profanity_check(rounds: int) -> None:
-    check = load(FOLDERS / "profanity_check").profanity_check
-    assert len(PROSE) == 1024
+    folder = FOLDERS / "profanity_check"
+    check = load(folder).profanity_check
+    texts = runpy.run_path(str(folder / "tests" / "disguising.py"))["texts"]
+    code = (folder / "search.py").read_text()[1024:2048]
+    assert len(PROSE) == len(code) == 1024
     check(PROSE, languages=LANGUAGES)  # reads the lists
     rng = random.Random(7)
-    found: Figures = {"prose": [], "4 disguises, new ones": [], "4 disguises, met before": []}
+    found: Figures = {name: [] for name in ("prose", "source code", "4 disguises", "4 met before", "nothing but disguises")}
     for _ in range(200 * rounds):
-        found["prose"].append(_took_s(lambda: check(PROSE, languages=LANGUAGES)) * 1e6)
-        text = _disguised(rng)
-        for name in ("4 disguises, new ones", "4 disguises, met before"):
+        disguised = _disguised(rng)
+        dense = " ".join(text for _, text in texts(rng.randrange(10**9), 80))[:1024]
+        for name, text in zip(found, (PROSE, code, disguised, disguised, dense), strict=True):
             begun = time.perf_counter()
             matches = check(text, languages=LANGUAGES)["matches"]
             found[name].append((time.perf_counter() - begun) * 1e6)
-            assert len(matches) == 4, (text, matches)
+            assert len(matches) == 4 or text is not disguised, (text, matches)
     for name, times in found.items():
         table(f"profanity_check: 1,024 characters, all languages, {name}", "µs", {"oncue": times})
 

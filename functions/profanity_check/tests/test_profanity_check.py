@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import runpy
 import string
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from pydantic import ValidationError, validate_call
 from runtime.testing import load
 
 profanity_check = load(Path(__file__).parents[1]).profanity_check
+search = sys.modules[f"{profanity_check.__module__}.search"]
+GLIN = json.loads(Path(__file__).with_name("glin_profanity.json").read_text())["verdicts"]
 
 
 def found(text: str, **options: Any) -> list[str]:
@@ -29,33 +33,32 @@ def labelled(name: str) -> Iterator[tuple[str, str]]:
         yield label, text.encode("latin-1", "backslashreplace").decode("unicode_escape")
 
 
+def accuracy(flags: list[bool], labels: list[str]) -> tuple[float, float, float]:
+    """Return precision, and recall on plain and on disguised profanity."""
+    hits = Counter(label for label, flagged in zip(labels, flags, strict=True) if flagged)
+    sizes = Counter(labels)
+    right = hits["plain"] + hits["disguised"]
+    return right / (right + hits["clean"]), hits["plain"] / sizes["plain"], hits["disguised"] / sizes["disguised"]
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in Path(__file__).parent.glob("*.tsv")))
 def test_accuracy(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Precision is 0.97 or better, recall 0.97 on plain and 0.95 on disguised profanity; all languages at once."""
-    hits = {"clean": 0, "plain": 0, "disguised": 0}
-    sizes = dict.fromkeys(hits, 0)
-    wrong = []
-    for label, text in labelled(name):
-        flagged = not profanity_check(text)["clean"]
-        hits[label] += flagged
-        sizes[label] += 1
-        if flagged == (label == "clean"):
-            wrong.append(f"{label}: {text!a}")
-    right = hits["plain"] + hits["disguised"]
-    precision = right / (right + hits["clean"])
-    recall = {label: hits[label] / sizes[label] for label in ("plain", "disguised")}
+    """Precision is 0.97 or better, recall 0.97 on plain and 0.95 on disguised profanity, and none is below glin-profanity's."""
+    labels, texts = zip(*labelled(name), strict=True)
+    flags = [not profanity_check(text)["clean"] for text in texts]
+    ours = accuracy(flags, list(labels))
     with capsys.disabled():
-        sys.stdout.write(
-            f"\n{name}: {sizes}; precision {precision:.3f}, recall {recall['plain']:.3f} / {recall['disguised']:.3f}\n"
-        )
-    assert precision >= 0.97, wrong
-    assert recall["plain"] >= 0.97, wrong
-    assert recall["disguised"] >= 0.95, wrong
+        sys.stdout.write("\n{}: {} texts; precision {:.3f}, recall {:.3f} / {:.3f}\n".format(name, len(texts), *ours))
+    wrong = [text for label, text, flagged in zip(labels, texts, flags, strict=True) if flagged == (label == "clean")]
+    assert all(figure >= floor for figure, floor in zip(ours, (0.97, 0.97, 0.95), strict=True)), wrong
+    for configuration, verdicts in GLIN[name].items():
+        theirs = accuracy([verdict == "1" for verdict in verdicts], list(labels))
+        assert all(figure >= other for figure, other in zip(ours, theirs, strict=True)), (configuration, ours, theirs)
 
 
-@pytest.mark.parametrize(("maker", "floor"), [("texts", 0.95), ("combined_texts", 0.88)])
+@pytest.mark.parametrize(("maker", "floor"), [("texts", 0.97), ("combined_texts", 0.92)])
 def test_generated_disguises(maker: str, floor: float, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of disguises made by class from words and sentences, 0.95 or more are found; of two disguises at once, 0.88."""
+    """Of disguises made by class from words and sentences, 0.97 or more are found; of two disguises at once, 0.92."""
     texts = runpy.run_path(str(Path(__file__).with_name("disguising.py")))[maker](seed=20, count=1000)
     missed = [f"{kind}: {text!a}" for kind, text in texts if profanity_check(text)["clean"]]
     recall = 1 - len(missed) / len(texts)
@@ -104,6 +107,12 @@ def test_clean_text() -> None:
         ("You son of a bitch.", ["son of a bitch"]),
         ("fuck\nfuck\tfuck", ["fuck", "fuck", "fuck"]),
         ("שלום fuck שלום", ["fuck"]),
+        ("sh 1t happens", ["sh 1t"]),
+        ("fuck!ng b1tch3$!", ["fuck!ng", "b1tch3$"]),
+        ("you f.u.c.k.i.n.g tw@", ["f.u.c.k.i.n.g"]),
+        ("f<b>u</b>ck you", ["f<b>u</b>ck"]),
+        ("a (unt, (so to say)", ["(unt"]),
+        ("if (isHit(c)) pushItem(8kWH0xZshIT0BtQo9oFLIVQ9e2EvfkJB)", []),
     ],
 )
 def test_places(text: str, expected: list[str]) -> None:
@@ -120,13 +129,17 @@ def test_places_behind_references(reference: str) -> None:
 
 
 def test_words_of_other_languages() -> None:
-    """A word that is ordinary in another language counts only when that one is not searched."""
+    """A word that is ordinary in another language searched counts only where its own is spoken."""
     assert found("la bite", languages=["fr"]) == ["la bite"]
     assert found("a bite of cake") == []
     assert found("des bites", languages=["fr"]) == ["des bites"]
     assert found("two bites") == []
     assert found("Arschloch", languages=["en"]) == []
     assert found("un cono, coño, con\u0303o") == ["coño", "con\u0303o"]
+    assert found("He is a total bellend, Douche!") == ["total bellend", "Douche"]
+    assert found("Je prends une douche. Der Hund lief bellend davon.") == []
+    assert found("she is such a dick") == ["such a dick"]
+    assert found("das Buch ist viel dick") == []
 
 
 def test_names() -> None:
@@ -159,34 +172,23 @@ def test_data_that_does_not_fit(options: dict[str, Any]) -> None:
         validate_call(profanity_check)(**{"text": "", **options})
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("piece", "clean"),
     [
         ("a", True),
-        ("s", True),
         ("\u0301", True),
-        ("\u200b", True),
-        ("\ud800", True),
         ("1", True),
         ("*", True),
         ("a.", True),
-        ("a*", True),
-        ("a ", True),
         ("שלום \u202e", True),
         ("snigger", True),
         ("fuck", False),
-        ("ass ", False),
-        ("ass1", True),
         ("f u c k ", False),
         ("f.u.c.k.", False),
         ("f*ck ", False),
+        ("s*** ", False),
         ("𝓯𝓾𝓬𝓴", False),
-        ("s***", False),
-        ("fu|<", False),
-        ("$h|t", False),
-        ("a$$", True),
-        ("cock tail ", False),
     ],
     ids=ascii,
 )
@@ -198,16 +200,38 @@ def test_a_million_characters(piece: str, clean: bool) -> None:
     assert len(result["masked"]) == 2**20
 
 
-@pytest.mark.timeout(20)
-def test_a_million_random_characters() -> None:
-    """No two of its chunks are alike, and each may be read in every way; the first 10,000 matches are told, no more."""
-    rng = random.Random(1)
-    text = "".join(rng.choices("fuckshitas" + string.punctuation + "013457 ", k=2**20))
-    result = profanity_check(text)
-    assert not result["clean"]
-    assert len(result["matches"]) <= 10_000
+@pytest.mark.parametrize(
+    "signs", ["fuckshitas" + string.punctuation + "013457 ", "|\\/()_-<>fuck", "fs* ", "fuck-. *"], ids=ascii
+)
+def test_work_grows_with_the_length(signs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In random texts, no two of whose chunks are alike, four times the length takes four times the steps; so many a character."""
+    steps = 0
+    read = search.read
+
+    def counting(*of: Any) -> Any:
+        nonlocal steps
+        found, taken = read(*of)
+        steps += taken
+        return found, taken
+
+    monkeypatch.setattr(search, "read", counting)
+    taken = []
+    for size in (2**13, 2**15):
+        steps = 0
+        profanity_check("".join(random.Random(size).choices(signs, k=size)), deny=[f"never met before {size}"])
+        taken.append(steps)
+    assert 0 < taken[1] < 4.4 * taken[0]
+    assert taken[1] < 12 * 2**15
+
+
+def test_what_is_left_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first 10,000 matches are told and no more, and a text that takes too many steps is not read to its end."""
     assert profanity_check("fuck " * 10_000)["truncated"] is False
-    assert profanity_check("fuck " * 10_001)["truncated"] is True
+    more = profanity_check("fuck " * 10_001)
+    assert (len(more["matches"]), more["truncated"]) == (10_000, True)
+    monkeypatch.setattr(search, "_MAX_STEPS", 50)
+    noise = profanity_check("a@b@c@ " + "d@e@f@ " + "fu@k@r " + "x@y@ ", deny=["nothing"])
+    assert (noise["clean"], noise["truncated"]) == (False, True)
 
 
 def test_profanity_behind_a_million_innocents() -> None:
