@@ -37,6 +37,15 @@ FIELDS = (
 )
 _NUMBER = re.compile(r"[0-9]{1,3}")
 _WEEKDAY = re.compile(r"([A-Za-z]{3}|[0-9]{1,3})(#[1-5]|[lL])")
+_NO_SUCH_DAY = "there is no such day here: run on every day it may be, and look at the date in the handler"
+#: What other crons take, or people try, and what to write instead.
+_CURES = (
+    (re.compile(r""), "something is missing beside a comma"),
+    (re.compile(r"\?"), "write *"),
+    (re.compile(r"/\d+"), "write *{part}"),
+    (re.compile(r"\w+#\d+"), "the number behind # is 1 to 5"),
+    (re.compile(r"L-\d+|L?\d*W", re.IGNORECASE), _NO_SUCH_DAY),
+)
 
 
 class Part(NamedTuple):
@@ -78,7 +87,7 @@ def _part(field: Field, part: str) -> Part:
         raise _bad(field, part, "has a step that is not a positive number")
     step = int(step_text) if slash else 1
     if step > field.high:
-        raise _bad(field, part, "has a step beyond the field")
+        raise _bad(field, part, "has a step beyond the field", f"write {field.low if term == '*' else term.partition('-')[0]}")
     every = f"/{step}" if slash else ""
     if term == "*":
         return Part(f"*{every}", set(range(field.low, field.high + 1, step)))
@@ -94,7 +103,7 @@ def _part(field: Field, part: str) -> Part:
     if field.name == "day of week" and end == 0 and start > 0:
         end = 7
     if start > end:
-        raise _bad(field, part, f"runs backwards (write {start}-{field.high},{field.low}-{end})")
+        raise _bad(field, part, "runs backwards", f"write {start}-{field.high},{field.low}-{end}")
     # cronsim 2.8 takes "7-7/15" for "7/15".
     return Part(f"{start}-{end}{every}" if start < end else str(start), set(range(start, end + 1, step)))
 
@@ -103,15 +112,18 @@ def _number(field: Field, term: str, part: str) -> int:
     if term.upper() in field.names:
         return field.names.index(term.upper()) + field.first
     if not _NUMBER.fullmatch(term):
-        raise _bad(field, part, "is not understood")
+        cures = [cure.format(part=part) for pattern, cure in _CURES if pattern.fullmatch(part)]
+        names = [f"write {name}" for name in field.names if term.upper().startswith(name)]
+        raise _bad(field, part, "is not understood", *(cures or names)[:1])
     value = int(term)
     if not field.low <= value <= field.high:
         raise _bad(field, part, "is out of range")
     return value
 
 
-def _bad(field: Field, part: str, why: str) -> ValueError:
+def _bad(field: Field, part: str, why: str, cure: str = "") -> ValueError:
     hint = f" or {field.names[0]}–{field.names[-1]}" if field.names else ""
+    cure = f" ({cure})" if cure else ""
     return ValueError(
-        f"the {field.name} field {part!r} {why}; it takes {field.low}–{field.high}{hint}, '*', 'a-b', 'a,b', '*/n'{field.words}"
+        f"the {field.name} field {part!r} {why}{cure}; it takes {field.low}–{field.high}{hint}, '*', 'a-b', 'a,b', '*/n'{field.words}"
     )

@@ -64,7 +64,7 @@ def check_jitter(jitter_s: float, expression: str | None, every_s: float | None)
     gap_s = every_s if expression is None else min(_gaps_s(read_fields(expression), below_s=jitter_s), default=None)
     if jitter_s and gap_s is not None and jitter_s >= gap_s:
         raise ValueError(
-            f"jitter={jitter_s:.10g}s is not below {gap_s:.10g}s, which lie between two slots of {expression or f'every={gap_s:g}s'!r}: "
+            f"jitter={jitter_s:.11g}s is not below {gap_s:.11g}s, which lie between two slots of {expression or f'every={gap_s:.11g}s'!r}: "
             "a slot could start after the next one; use a smaller jitter"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -54,6 +54,8 @@ class QueueTrigger(Declared):
                 f"{self.url!r} must be {parts.scheme}://<connection>/<name>, as in {parts.scheme}://main/orders; "
                 "hosts and passwords belong in the environment"
             )
+        if "?" in self.url or "#" in self.url:
+            raise ValueError(f"{self.url!r} ends its name at ? or #; where they belong to it, write %3F and %23")
         if parts.scheme == "redis+pubsub" and not self.lossy:
             raise ValueError(f"{self.url!r}: pub/sub forgets what nobody hears; say lossy=True to accept that, or use redis://")
         own = {
@@ -70,4 +72,18 @@ class QueueTrigger(Declared):
                 f"{self.url!r} does not take {', '.join(sorted(n.removesuffix('_s') for n in alien))}; "
                 f"{parts.scheme} sources take {known}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> QueueTrigger:
+        if self.dead_letter == unquote(urlsplit(self.url).path.strip("/")):
+            raise ValueError(
+                f"dead_letter={self.dead_letter!r} is the source itself: what cannot be read would come back for ever; name another"
+            )
+        if self.prefetch is not None and self.prefetch < self.batch:
+            raise ValueError(
+                f"prefetch={self.prefetch} is below batch={self.batch}: no batch would ever be full; write at least {2 * self.batch}"
+            )
+        if self.queue_type == "classic" and self.delivery_limit is not None:
+            raise ValueError("classic queues have no delivery limit; leave delivery_limit out, or use queue_type='quorum'")
         return self

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cron import scheduler
 from tests.cron.scheduled import Cron
+from tests.forked import Forked
 
 
 @pytest.fixture
@@ -21,16 +22,13 @@ def cron(redis_url: str) -> Iterator[Cron]:
 
 
 @pytest.fixture
-def start_scheduler(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start_scheduler(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Forked]]:
     """`start_scheduler(offset_s=0.4)` runs a triggers process whose local clock is so far off, until the test ends."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Forked] = []
 
-    def start(
-        offset_s: float = 0.0, step_s: float = 0.0, after_s: float = 0.0, url: str = redis_url
-    ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.cron.scheduler", url, *map(str, (offset_s, step_s, after_s))]
-        with (tmp_path / "schedulers.log").open("ab") as log:
-            started.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2]))
+    def start(offset_s: float = 0.0, step_s: float = 0.0, after_s: float = 0.0, url: str = redis_url) -> Forked:
+        clock = (offset_s, step_s, after_s)
+        started.append(Forked(scheduler.main, url, *clock, environment=os.environ, log=tmp_path / "schedulers.log"))
         return started[-1]
 
     yield start

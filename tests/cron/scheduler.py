@@ -1,11 +1,7 @@
-"""The triggers process with a clock of its own: python -m tests.cron.scheduler URL OFFSET_S [STEP_S AFTER_S]
-
-Its local clock is OFFSET_S off, and is set by another STEP_S after AFTER_S seconds.
-"""
+"""The triggers process with a clock of its own."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from datetime import timedelta
@@ -16,16 +12,11 @@ from infra import triggers
 from infra.settings import Settings
 
 
-def main() -> None:
-    url, *numbers = sys.argv[1:]
-    offset_s, step_s, after_s = (*map(float, numbers), 0.0, 0.0, 0.0)[:3]
+def main(url: str, offset_s: float = 0.0, step_s: float = 0.0, after_s: float = 0.0) -> None:
+    """Run with a local clock that is `offset_s` off, and is set by another `step_s` after `after_s` seconds."""
     with time_machine.travel(time.time() + offset_s, tick=True) as traveller:
         if step_s:
             timer = threading.Timer(after_s, lambda: traveller.shift(timedelta(seconds=step_s)))
             timer.daemon = True
             timer.start()
         triggers.main(Settings(redis_url=url))
-
-
-if __name__ == "__main__":
-    main()

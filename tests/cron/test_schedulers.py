@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -18,9 +17,10 @@ from infra.embedded import EmbeddedServer
 from runtime.authoring.triggers import CronTrigger
 from runtime.ledger.keys import queue_of
 from tests.cron.scheduled import Cron
+from tests.forked import Forked
 from triggers.cron.schedule import Schedule
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., Forked]
 Eventually = Callable[..., object]
 
 SKEWS_S = (-0.4, 0.0, 0.4)
@@ -152,7 +152,7 @@ def test_redis_away_for_some_seconds(tmp_path: Path, start_scheduler: Start, eve
 
 
 def assert_every_slot_once(cron: Cron, schedule: Schedule) -> None:
-    slots = cron.slots_fired(schedule)
+    slots = sorted(slot_ms(event) for event in cron.fired() if event["subject"] == schedule.id)
     assert schedule.trigger.every_s is not None
     every_ms = int(schedule.trigger.every_s * 1000)
     assert slots == list(range(slots[0], slots[-1] + 1, every_ms))
@@ -173,7 +173,7 @@ def is_up(cron: Cron) -> bool:
         return False
 
 
-def cpu_s(process: subprocess.Popen[bytes]) -> float:
+def cpu_s(process: Forked) -> float:
     """The processor time that a process has used."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -8,6 +8,7 @@ import pytest
 
 from runtime.authoring.triggers import CronTrigger
 from tests.cron.scheduled import Cron
+from triggers.cron.schedule import Schedule
 from triggers.cron.schedules import UnknownScheduleError
 from triggers.cron.words import ScheduleError, in_words, preview, until
 
@@ -22,11 +23,21 @@ from triggers.cron.words import ScheduleError, in_words, preview, until
         (CronTrigger(every_s=1), "Every second"),
         (CronTrigger(every_s=5400), "Every 90 minutes"),
         (CronTrigger(every_s=1.5), "Every 1.5 seconds"),
+        (CronTrigger(every_s=14 * 86400), "Every 14 days"),
+        (CronTrigger(every_s=1_234_567), "Every 1234567 seconds"),
     ],
 )
 def test_a_schedule_in_words(trigger: CronTrigger, words: str) -> None:
     """Expressions and intervals are said in English."""
     assert in_words(trigger) == words
+
+
+def test_two_long_intervals_that_differ_by_little(cron: Cron) -> None:
+    """Each is a schedule of its own, and is written in full."""
+    one = cron.deploy(tick=CronTrigger(every_s=1_234_567))["tick"]
+    two = Schedule.of(CronTrigger(every_s=1_234_567.5), one.function)
+    assert one.id != two.id
+    assert (one.text, two.text) == ("every 1234567s", "every 1234567.5s")
 
 
 @pytest.mark.parametrize(

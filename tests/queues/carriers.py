@@ -98,6 +98,15 @@ class RabbitCarrier:
             return True
 
 
+def is_taken(channel: Any, key: str, body: bytes, properties: pika.BasicProperties | None = None, exchange: str = "") -> bool:
+    """Publish a message; False when the queue refuses it, as a new quorum queue does until it has a leader."""
+    try:
+        channel.basic_publish(exchange, key, body, properties)
+    except pika.exceptions.NackError:
+        return False
+    return True
+
+
 class StreamCarrier:
     def __init__(self, address: str) -> None:
         self.address = address
@@ -129,12 +138,14 @@ class StreamCarrier:
 class KafkaCarrier:
     def __init__(self, address: str) -> None:
         self.servers = address
-        self.address = f"{address}?session.timeout.ms=4000&heartbeat.interval.ms=200"
+        self.address = f"{address}?session.timeout.ms=2000&heartbeat.interval.ms=200"
         self.name = f"orders-{uuid4().hex[:8]}"
         self.url = f"kafka://main/{self.name}"
+        #: a group for each test: in a common one it would wait for the members that the test before has killed
+        self.group = self.name
 
     def trigger(self, **options: Any) -> QueueTrigger:
-        return QueueTrigger(url=self.url, **options)
+        return QueueTrigger(url=self.url, group=self.group, **options)
 
     def send(self, bodies: Sequence[bytes], headers: Headers | None = None) -> None:
         producer = confluent_kafka.Producer({"bootstrap.servers": self.servers})
@@ -144,7 +155,7 @@ class KafkaCarrier:
         assert producer.flush(20) == 0
 
     def unsettled(self, function: str) -> int:
-        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.servers, "group.id": f"oncue.{function}"})
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.servers, "group.id": self.group})
         try:
             partitions = [confluent_kafka.TopicPartition(self.name, number) for number in range(4)]
             committed = {each.partition: max(each.offset, 0) for each in consumer.committed(partitions, timeout=10)}

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pika
 import pytest
 import redis
 
@@ -71,3 +73,17 @@ def carrier(request: pytest.FixtureRequest, queues: Queues) -> Carrier:
         made = KafkaCarrier(request.getfixturevalue("kafka_cluster")[0])
     queues.connections["MAIN"] = made.address
     return made
+
+
+@pytest.fixture
+def rabbit(queues: Queues, rabbitmq_url: str) -> RabbitCarrier:
+    queues.connections["MAIN"] = rabbitmq_url
+    return RabbitCarrier(rabbitmq_url)
+
+
+@pytest.fixture
+def channel(rabbitmq_url: str) -> Iterator[Any]:
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        yield channel

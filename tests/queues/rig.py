@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +20,8 @@ from runtime.ledger.ledger import Ledger
 from runtime.ledger.records import Verdict
 from runtime.versions.catalog import Candidate, Catalog, Deployed
 from runtime.versions.registry import Registry
+from tests.forked import Forked
+from tests.queues import process
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,16 +34,16 @@ class Queues:
         self.folder = folder
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self.ledger = Ledger(url)
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Forked] = []
         #: ONCUE_CONNECTION_<NAME>
         self.connections: dict[str, str] = {}
         self._registry = Registry(url)
         self._versions = 0
 
     def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        for listener in self.processes:
+            listener.kill()
+            listener.wait()
         self.redis.close()
         self.ledger.close()
         self._registry.close()
@@ -82,22 +82,20 @@ class Queues:
     def drop(self, folder: str = "tests") -> None:
         self._registry.drop(folder)
 
-    def listen(self, *more: str) -> subprocess.Popen[bytes]:
-        """Start a triggers process."""
+    def listen(self, **options: float) -> Forked:
+        """Start a triggers process; options as in `process.main`."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ONCUE_")}
         environment |= {f"ONCUE_CONNECTION_{name}": address for name, address in self.connections.items()}
-        command = [sys.executable, "-m", "tests.queues.process", self.url, *more]
-        with self.log.open("ab") as log:
-            self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment))
+        self.processes.append(Forked(process.main, self.url, environment=environment, log=self.log, **options))
         return self.processes[-1]
 
     @property
     def log(self) -> Path:
         return self.folder / "triggers.log"
 
-    def stop(self, process: subprocess.Popen[bytes], within_s: float = 20) -> int:
-        process.terminate()
-        return process.wait(within_s)
+    def stop(self, listener: Forked, within_s: float = 20) -> int:
+        listener.terminate()
+        return listener.wait(within_s)
 
     def statuses(self) -> list[dict[str, Any]]:
         """What every process tells of its sources."""
@@ -105,6 +103,10 @@ class Queues:
 
     def states(self) -> list[str]:
         return sorted(status["state"] for status in self.statuses())
+
+    def is_running(self) -> bool:
+        """Whether the one source of the one process is listened to."""
+        return self.states() == ["running"]
 
     def count(self, what: str) -> int:
         """How many messages became that, in all processes."""
@@ -121,7 +123,10 @@ class Queues:
     def records(self, queue: str = "default") -> list[dict[str, Any]]:
         """All records, in order of acceptance, each with its event."""
         keys = QueueKeys(queue)
-        found = [self.redis.hgetall(keys.record(each)) for each in self.redis.zrange(keys.index(), 0, -1)]
+        asked = self.redis.pipeline(transaction=False)
+        for each in self.redis.zrange(keys.index(), 0, -1):
+            asked.hgetall(keys.record(each))
+        found = asked.execute()
         return [{**record, "event": json.loads(record["event"])} for record in found]
 
     def events(self, queue: str = "default") -> list[dict[str, Any]]:

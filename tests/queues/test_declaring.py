@@ -20,6 +20,12 @@ from runtime.authoring.errors import DeclarationError
         ("redis+pubsub://main/orders", {}, "say lossy=True"),
         ("kafka://main/orders", {"bind": ("a", "b")}, "does not take bind"),
         ("sqs://main/orders", {}, "unknown scheme"),
+        ("redis+pubsub://main/order?", {"lossy": True}, "where they belong to it, write %3F and %23"),
+        ("rabbitmq://main/orders#1", {}, r"orders#1' ends its name at \? or #"),
+        ("rabbitmq://main/a%20b", {"dead_letter": "a b"}, "dead_letter='a b' is the source itself"),
+        ("redis://main/orders", {"dead_letter": "orders"}, "dead_letter='orders' is the source itself"),
+        ("rabbitmq://main/orders", {"prefetch": 20, "batch": 100}, "prefetch=20 is below batch=100.*write at least 200"),
+        ("rabbitmq://main/orders", {"queue_type": "classic", "delivery_limit": 5}, "classic queues have no delivery limit"),
         ("redis://user:password@host/orders", {}, "hosts and passwords belong in the environment"),
     ],
 )

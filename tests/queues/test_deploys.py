@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,10 @@ from runtime.authoring.triggers import QueueTrigger
 from runtime.versions.catalog import Function
 from tests.queues.carriers import StreamCarrier, numbered
 from tests.queues.rig import Queues
+from triggers.queues.accepting import Accepting
+from triggers.queues.handoff import HandOff
+from triggers.queues.message import Message
+from triggers.queues.source import Source
 
 Eventually = Callable[..., object]
 
@@ -61,6 +66,23 @@ def test_a_share_of_the_messages_for_a_candidate(
     records = queues.records()
     assert [each["version"] for each in records] == [function.version_for(each["event"]["id"]) for each in records]
     assert 0.2 < Counter(each["version"] for each in records)["tests-candidate"] / len(records) < 0.6
+
+
+def test_a_deploy_while_a_batch_is_filling(queues: Queues) -> None:
+    """The batch runs on the version that is served when it is accepted, however long ago its window began."""
+    trigger = QueueTrigger(url="redis://main/orders", batch=10, window_s=0.1)
+
+    async def hand_over() -> None:
+        accepting = Accepting(queues.url)
+        hand_off = HandOff(accepting, Source.of(trigger, Function("tests", "old", FUNCTION)))
+        taking = asyncio.create_task(hand_off.take(Message(b'{"n": 1}', "1")))
+        await asyncio.sleep(0)
+        hand_off.source = Source.of(trigger, Function("tests", "new", FUNCTION))
+        assert await taking == "accepted"
+        await accepting.close()
+
+    asyncio.run(hand_over())
+    assert [record["version"] for record in queues.records()] == ["new"]
 
 
 def test_a_connection_that_is_not_configured(

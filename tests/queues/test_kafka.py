@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 
 from runtime.authoring.triggers import QueueTrigger
 from tests.queues.carriers import KafkaCarrier, numbered
+from tests.queues.kafka_cluster import MISSING
 from tests.queues.redelivery import killed
 from tests.queues.rig import Queues
-from triggers.queues.kafka.member import Heard, Member
+from triggers.queues.kafka.member import MOST, Heard, Member
 from triggers.queues.kafka.messages import settings
 from triggers.queues.kafka.offsets import Offsets
 from triggers.queues.source import Source
@@ -76,8 +78,8 @@ def test_a_connection_with_options() -> None:
 
 
 def test_a_message_without_a_value(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
-    """A tombstone is an event without data; key, topic, partition and offset are told."""
-    queues.deploy(take=kafka.trigger())
+    """A tombstone is an event without data; key, topic, partition and offset are told. The group is the function's own."""
+    queues.deploy(take=QueueTrigger(url=kafka.url))
     producer = confluent_kafka.Producer({"bootstrap.servers": kafka.servers})
     producer.produce(kafka.name, None, b"order-7")
     producer.flush(10)
@@ -85,16 +87,34 @@ def test_a_message_without_a_value(queues: Queues, kafka: KafkaCarrier, eventual
     eventually(lambda: queues.accepted() == 1, within_s=20)
     (event,) = queues.events()
     assert (event["data"], event["subject"], event["extensions"]["queue.offset"]) == (None, "order-7", 0)
+    kafka.group = "oncue.take"
+    eventually(lambda: kafka.unsettled("take") == 0)
 
 
 def test_a_message_delivered_six_times(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
-    """As for the other sources; the group takes some seconds to notice each death, and to share its partitions anew."""
+    """As for the other sources; the group takes its time to notice each death, and to share its partitions anew."""
+    queues.connections["MAIN"] = kafka.address.replace("session.timeout.ms=2000", "session.timeout.ms=1100")
     killed(queues, kafka, eventually)
+
+
+def test_messages_from_before_the_group(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
+    """With `start="latest"` a new group begins with what comes."""
+    kafka.send(numbered(8))
+    queues.deploy(take=kafka.trigger(start="latest"))
+    queues.listen()
+
+    def heard() -> bool:
+        kafka.send([b'{"n": 8}'])  # the end of the topic is looked up a moment after the partition was assigned
+        return queues.accepted() > 0
+
+    eventually(heard, within_s=20)
+    assert set(queues.numbers()) == {8}
 
 
 def test_dead_letters_that_are_too_large(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
     """With its reason a message exceeds what may be sent: it is buried without its body, at last without key and headers."""
-    queues.connections["MAIN"] = f"{kafka.address}&message.max.bytes=2000"
+    # What the connection says of producers holds for dead letters, too.
+    queues.connections["MAIN"] = f"{kafka.address}&message.max.bytes=2000&acks=1"
     queues.deploy(take=kafka.trigger(format="cloudevents"))
     producer = confluent_kafka.Producer({"bootstrap.servers": kafka.servers})
     producer.produce(kafka.name, b"x" * 1900, b"large body", partition=0)
@@ -115,6 +135,70 @@ def test_dead_letters_that_are_too_large(queues: Queues, kafka: KafkaCarrier, ev
     eventually(lambda: kafka.unsettled("take") == 0, within_s=20)
 
 
+def test_a_dead_letter_whose_reason_does_not_fit(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
+    """The reason is cut until it does, so that nothing waits behind it."""
+    queues.connections["MAIN"] = f"{kafka.address}&message.max.bytes=1000"
+    queues.deploy(take=kafka.trigger())
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.servers})
+    producer.produce(kafka.name, b"no", headers={"content-type": ("\u00e9" * 5000).encode()}, partition=0)
+    producer.produce(kafka.name, b'{"n": 1}', partition=0)
+    assert producer.flush(10) == 0
+    queues.listen()
+    eventually(lambda: queues.count("invalid") == 1 and queues.accepted() == 1, within_s=20)
+    ((body, headers),) = kafka.dead_letters()
+    assert (body, headers["oncue-source"]) == (None, kafka.url)
+    assert headers["oncue-reason"].startswith("its content type is 'éé")
+    assert headers["oncue-reason"].endswith("its body, key and headers were left out, which did not fit")
+    eventually(lambda: kafka.unsettled("take") == 0, within_s=20)
+
+
+def test_brokers_that_go_away_under_load(
+    queues: Queues, kafka: KafkaCarrier, kafka_cluster: tuple[str, subprocess.Popen[str]], eventually: Eventually
+) -> None:
+    """Connections are refused for a while; the member says so, comes back by itself, and accepts each message once."""
+    standard_input = kafka_cluster[1].stdin
+    assert standard_input is not None
+    queues.deploy(take=kafka.trigger(pause_above=200))
+    kafka.send(numbered(1000))
+    queues.listen()
+    eventually(lambda: queues.accepted() == 200, within_s=20)
+    print("down", file=standard_input, flush=True)
+    try:
+        eventually(lambda: queues.states() == ["away"], within_s=20)
+        while queues.work(most=50):
+            pass
+    finally:
+        print("up", file=standard_input, flush=True)
+
+    def drained() -> bool:
+        queues.work(most=200)
+        return queues.accepted() == 1000
+
+    eventually(drained, within_s=40)
+    eventually(lambda: queues.states() == ["running"] and kafka.unsettled("take") == 0, within_s=20)
+    assert queues.numbers() == Counter(range(1000))
+
+
+def test_a_member_that_is_paused_for_long(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
+    """It goes on polling, and so stays a member for longer than librdkafka waits for a poll: nothing is delivered again."""
+    queues.connections["MAIN"] = f"{kafka.address}&max.poll.interval.ms=2000"
+    queues.deploy(take=kafka.trigger(pause_above=200))
+    kafka.send(numbered(200 + MOST))
+    queues.listen()
+    eventually(lambda: queues.accepted() == 200, within_s=20)
+    paused_until = time.monotonic() + 3
+    eventually(lambda: time.monotonic() > paused_until)
+
+    def drained() -> bool:
+        queues.work(most=200)
+        return queues.accepted() == 200 + MOST
+
+    eventually(drained, within_s=20)
+    eventually(lambda: kafka.unsettled("take") == 0, within_s=20)
+    assert queues.numbers() == Counter(range(200 + MOST))
+    assert queues.count("duplicate") == 0
+
+
 def test_a_message_of_a_partition_that_was_taken_away() -> None:
     """What was fetched before another member got the partition is left to that member."""
     source = Source.of(QueueTrigger(url="kafka://main/orders"), SimpleNamespace(name="take"))  # type: ignore[arg-type]  # no more is read
@@ -127,6 +211,26 @@ def test_a_message_of_a_partition_that_was_taken_away() -> None:
     messages = [confluent_kafka.Message("orders", number, 5, b"key", b"{}") for number in (1, 0)]
     member._arrived(messages)
     assert heard == [(messages[1], 1)]
+
+
+def test_a_topic_that_is_not_there(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
+    """Its source is reported as away, with the reason; it is waited for."""
+    queues.deploy(take=QueueTrigger(url=f"kafka://main/{MISSING}"))
+    queues.listen()
+    eventually(lambda: queues.states() == ["away"], within_s=20)
+    assert "topic not available: missing" in queues.statuses()[0]["reason"]
+    assert "topic not available: missing" in queues.log.read_text()
+
+
+def test_brokers_that_refuse_the_password(queues: Queues, kafka: KafkaCarrier, eventually: Eventually) -> None:
+    """The source is reported as away, with the reason and without the password. These brokers refuse any."""
+    sasl = "security.protocol=sasl_plaintext&sasl.mechanisms=PLAIN&sasl.username=shop&sasl.password=hunter2"
+    queues.connections["MAIN"] = f"{kafka.address}&{sasl}"
+    queues.deploy(take=kafka.trigger())
+    queues.listen()
+    eventually(lambda: queues.states() == ["away"], within_s=20)
+    assert "Failed to initialize SASL authentication" in queues.statuses()[0]["reason"]
+    assert "hunter2" not in queues.log.read_text() + str(queues.statuses())
 
 
 def test_brokers_that_do_not_answer_for_a_while(

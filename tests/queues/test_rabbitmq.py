@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import signal
-import struct
-import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pika
 import pika.exceptions
-import pytest
 
 from infra.rabbitmq_server import RabbitMQServer
 from runtime.authoring.triggers import QueueTrigger
-from tests.queues.carriers import RabbitCarrier, numbered
+from tests.queues.carriers import RabbitCarrier, is_taken, numbered
 from tests.queues.rig import Queues
+from triggers.queues.rabbitmq import PREFETCH
 
 Eventually = Callable[..., object]
-
-
-@pytest.fixture
-def rabbit(queues: Queues, rabbitmq_url: str) -> RabbitCarrier:
-    queues.connections["MAIN"] = rabbitmq_url
-    return RabbitCarrier(rabbitmq_url)
-
-
-@pytest.fixture
-def channel(rabbitmq_url: str) -> Iterator[Any]:
-    with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
-        channel = connection.channel()
-        channel.confirm_delivery()
-        yield channel
-
-
-def running(queues: Queues) -> bool:
-    return queues.states() == ["running"]
 
 
 def test_a_queue_is_made_with_its_exchange_and_dead_letters(
@@ -48,7 +28,7 @@ def test_a_queue_is_made_with_its_exchange_and_dead_letters(
     exchange = f"events-{uuid4().hex[:8]}"
     queues.deploy(take=rabbit.trigger(bind=(exchange, "order.*"), delivery_limit=7, dead_letter=f"{rabbit.name}.lost"))
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
+    eventually(queues.is_running, within_s=20)
     told = rabbitmq_server.evaluate(
         f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{rabbit.name}">>)), amqqueue:get_arguments(Q)'
     )
@@ -62,6 +42,33 @@ def test_a_queue_is_made_with_its_exchange_and_dead_letters(
     (event,) = queues.events()
     assert event["subject"] == "order.new"
     assert event["extensions"]["queue.exchange"] == exchange
+
+
+def test_an_exchange_that_is_there_is_taken_as_it_is(
+    queues: Queues, rabbit: RabbitCarrier, channel: Any, eventually: Eventually
+) -> None:
+    """A binding to an exchange of another type than topic works as that type does."""
+    exchange = f"all-{uuid4().hex[:8]}"
+    channel.exchange_declare(exchange, "fanout")
+    queues.deploy(take=rabbit.trigger(bind=(exchange, "")))
+    queues.listen()
+    eventually(queues.is_running, within_s=20)
+    eventually(lambda: is_taken(channel, "any key", b'{"n": 1}', exchange=exchange))
+    eventually(lambda: queues.numbers()[1] > 0)
+
+
+def test_a_message_delivered_more_often_than_its_limit(queues: Queues, rabbit: RabbitCarrier, eventually: Eventually) -> None:
+    """A quorum queue gives it up after `delivery_limit` repeats; it is kept among the dead letters."""
+    queues.deploy(take=rabbit.trigger(delivery_limit=2))
+    process = queues.listen()
+    eventually(queues.is_running, within_s=20)
+    assert queues.stop(process) == 0
+    rabbit.send(numbered(1))
+    for _ in range(3):
+        process = queues.listen(kill_after=1)
+        eventually(lambda process=process: process.poll() is not None, within_s=20)
+    eventually(lambda: [body for body, _ in rabbit.dead_letters()] == numbered(1))
+    assert rabbit.unsettled("take") == 0
 
 
 def test_a_queue_that_is_there_is_taken_as_it_is(
@@ -93,7 +100,7 @@ def test_a_classic_queue(queues: Queues, rabbit: RabbitCarrier, eventually: Even
     """`queue_type="classic"` declares one, and its dead letters are kept, too."""
     queues.deploy(take=rabbit.trigger(queue_type="classic", format="json"))
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
+    eventually(queues.is_running, within_s=20)
     rabbit.send([b"no", b'{"n": 1}'])
     eventually(lambda: queues.accepted() == 1 and queues.count("invalid") == 1)
     assert [body for body, _ in rabbit.dead_letters()] == [b"no"]
@@ -103,7 +110,7 @@ def test_what_its_producer_sent_twice(queues: Queues, rabbit: RabbitCarrier, cha
     """A message id counts once, however often it comes; messages without an id all count."""
     queues.deploy(take=rabbit.trigger())
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
+    eventually(queues.is_running, within_s=20)
     for _ in range(5):
         channel.basic_publish("", rabbit.name, b'{"n": 1}', pika.BasicProperties(message_id="one"))
     for _ in range(2):
@@ -118,7 +125,7 @@ def test_a_server_killed_under_load(
     """The listener comes back by itself; what RabbitMQ had taken over before it was killed is accepted once."""
     queues.deploy(take=rabbit.trigger(prefetch=50))
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
+    eventually(queues.is_running, within_s=20)
     confirmed: list[int] = []
 
     def produce() -> None:
@@ -151,128 +158,12 @@ def test_a_queue_deleted_under_the_listener(
     """The queue is declared anew, and its messages are taken."""
     queues.deploy(take=rabbit.trigger())
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
+    eventually(queues.is_running, within_s=20)
     channel.queue_delete(rabbit.name)
     eventually(lambda: "was deleted" in queues.log.read_text())
     eventually(lambda: rabbit.is_there(rabbit.name))
     eventually(lambda: is_taken(channel, rabbit.name, b'{"n": 1}'))
     eventually(lambda: queues.accepted() == 1)
-
-
-def is_taken(channel: Any, queue: str, body: bytes, properties: pika.BasicProperties | None = None) -> bool:
-    """Publish a message; False when the queue refuses it, as a new quorum queue does until it has a leader."""
-    try:
-        channel.basic_publish("", queue, body, properties)
-    except pika.exceptions.NackError:
-        return False
-    return True
-
-
-class Written(bytes):
-    """A header's value as it stands on the wire: its kind and its bytes."""
-
-
-@pytest.fixture
-def writes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pika write `Written` values, as other clients do; it can read more kinds than it can write."""
-    strict = pika.data.encode_value
-
-    def encode_value(pieces: list[bytes], value: object) -> int:
-        if not isinstance(value, Written):
-            return int(strict(pieces, value))
-        pieces.append(bytes(value))
-        return len(value)
-
-    monkeypatch.setattr(pika.data, "encode_value", encode_value)
-
-
-@pytest.mark.usefixtures("writes_anything")
-def test_headers_and_properties_of_other_clients(
-    queues: Queues, rabbit: RabbitCarrier, channel: Any, eventually: Eventually
-) -> None:
-    """Times beyond the year 9999, numbers pika cannot write, and texts that are no UTF-8 hold nobody up; all can be dead letters."""
-    headers = {
-        "at": Written(struct.pack(">cQ", b"T", 1_790_000_000_000)),
-        "never": Written(struct.pack(">cQ", b"T", 2**64 - 1)),
-        "rate": Written(struct.pack(">cd", b"d", 0.5)),
-        "nested": {"list": [1, None, Written(struct.pack(">cf", b"f", 0.25))]},
-        "raw": b"\xff",
-    }
-    strange: list[dict[str, Any]] = [
-        {"headers": headers},
-        {"message_id": b"\xff\xfe"},
-        {"timestamp": 2**63},
-        {"correlation_id": b"\xff", "type": b"\xff"},
-        {"content_type": b"\xff/json", "content_encoding": "gzip"},
-    ]
-    rabbit.send(numbered(20))
-    for n, properties in enumerate(strange):
-        for body in (b'{"n": %d}' % (100 + n), b"no"):
-            channel.basic_publish("", rabbit.name, body, pika.BasicProperties(**properties))
-    rabbit.send(numbered(20, start=20))
-    queues.deploy(take=rabbit.trigger(format="json"))
-    queues.listen()
-    eventually(lambda: queues.accepted() == 45 and queues.count("invalid") == 5, within_s=20)
-    assert queues.numbers() == Counter([*range(40), *range(100, 105)])
-    (event,) = [each for each in queues.events() if each["data"] == {"n": 100}]
-    told = event["extensions"]["queue.headers"]
-    assert (told["at"], told["rate"], told["nested"], told["raw"]) == (
-        "1790000000000",
-        0.5,
-        {"list": [1, None, 0.25]},
-        "\ufffd",
-    )
-    assert [body for body, _ in rabbit.dead_letters()] == [b"no"] * 5
-
-
-def test_more_headers_than_a_dead_letter_can_hold(
-    queues: Queues, rabbit: RabbitCarrier, channel: Any, eventually: Eventually
-) -> None:
-    """A message's properties fill one frame; with the reason beside them they would not fit, so the reason is kept."""
-    queues.deploy(take=rabbit.trigger(format="json"))
-    queues.listen()
-    eventually(lambda: running(queues), within_s=20)
-    properties = pika.BasicProperties(message_id="one", headers={f"h{n}": "x" * 100 for n in range(1150)})
-    eventually(lambda: is_taken(channel, rabbit.name, b"no", properties))
-    eventually(lambda: queues.count("invalid") == 1)
-    ((body, headers),) = rabbit.dead_letters()
-    assert (body, headers["oncue-source"]) == (b"no", rabbit.url)
-    assert "h0" not in headers
-
-
-def test_a_dead_letter_of_another_user_with_copies(
-    queues: Queues, rabbit: RabbitCarrier, rabbitmq_server: RabbitMQServer, channel: Any, eventually: Eventually
-) -> None:
-    """It is taken though its user is not the listener's, which is told in a header, and goes to nobody else again."""
-    rabbitmq_server.evaluate('rabbit_auth_backend_internal:add_user(<<"shop">>, <<"shop">>, <<"tests">>)')
-    rights = ", ".join(['<<".*">>'] * 3)
-    rabbitmq_server.evaluate(f'rabbit_auth_backend_internal:set_permissions(<<"shop">>, <<"/">>, {rights}, <<"tests">>)')
-    copies = f"{rabbit.name}.copies"
-    channel.queue_declare(copies, durable=True)
-    queues.deploy(take=rabbit.trigger(format="json"))
-    queues.listen()
-    eventually(lambda: running(queues), within_s=20)
-    shop = RabbitCarrier(rabbit.address.replace("guest:guest", "shop:shop"))
-    with shop.connect() as connection:
-        properties = pika.BasicProperties(user_id="shop", headers={"CC": [copies], "mine": 1})
-        eventually(lambda: is_taken(connection.channel(), rabbit.name, b"no", properties))
-    eventually(lambda: queues.count("invalid") == 1)
-    ((body, headers),) = rabbit.dead_letters()
-    assert (body, headers["mine"], headers["oncue-user-id"], "CC" in headers) == (b"no", "1", "shop", False)
-    assert channel.queue_declare(copies, passive=True).method.message_count == 1
-
-
-def test_the_dead_letter_queue_deleted_under_the_listener(
-    queues: Queues, rabbit: RabbitCarrier, channel: Any, eventually: Eventually
-) -> None:
-    """It is declared anew, and no dead letter is lost."""
-    queues.deploy(take=rabbit.trigger(format="json"))
-    queues.listen()
-    eventually(lambda: running(queues), within_s=20)
-    channel.queue_delete(f"{rabbit.name}.dead")
-    rabbit.send([b"one", b"two", b'{"n": 1}'])
-    eventually(lambda: queues.accepted() == 1 and queues.count("invalid") == 2, within_s=20)
-    assert {body for body, _ in rabbit.dead_letters()} == {b"one", b"two"}
 
 
 def test_a_wrong_password(queues: Queues, rabbit: RabbitCarrier, eventually: Eventually) -> None:
@@ -285,14 +176,42 @@ def test_a_wrong_password(queues: Queues, rabbit: RabbitCarrier, eventually: Eve
 
 
 def test_a_listener_told_to_stop_while_the_queue_is_full(queues: Queues, rabbit: RabbitCarrier, eventually: Eventually) -> None:
-    """What was delivered and could not be handed over goes back to the queue, at once."""
-    queues.deploy(take=rabbit.trigger(pause_above=5))
+    """What was delivered, `prefetch` messages at most, and could not be handed over goes back to the queue, at once."""
+    queues.deploy(take=rabbit.trigger(pause_above=5, prefetch=7))
     rabbit.send(numbered(30))
-    process: subprocess.Popen[bytes] = queues.listen()
+    process = queues.listen()
     eventually(lambda: queues.accepted() == 5, within_s=20)
+    eventually(lambda: rabbit.unsettled("take") == 30 - 5 - 7)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert rabbit.unsettled("take") == 25
+
+
+def test_messages_that_cannot_be_handed_over_for_long(
+    queues: Queues, rabbit: RabbitCarrier, rabbitmq_server: RabbitMQServer, eventually: Eventually
+) -> None:
+    """They go back to the queue again and again; no message does so often enough to be given up for it.
+
+    Fewer are sent ahead meanwhile, and as many as before once hand-offs are not held up any more.
+    """
+    queues.deploy(take=rabbit.trigger(pause_above=5, delivery_limit=2))
+    process = queues.listen()
+    eventually(queues.is_running, within_s=20)
+    assert queues.stop(process) == 0
+    rabbit.send(numbered(20))
+    queues.listen(return_after_s=0.2)
+    for accepted in (5, 10, 15, 20):
+        eventually(
+            lambda accepted=accepted: queues.accepted() == accepted and rabbit.unsettled("take") == 20 - accepted, within_s=20
+        )
+        queues.work(most=5)
+    assert queues.numbers() == Counter(range(20))
+    assert rabbit.dead_letters() == []
+    ahead = (
+        '[proplists:get_value(prefetch_count, Each) || Each <- rabbit_amqqueue:consumers_all(<<"/">>), '
+        f'proplists:get_value(queue_name, Each) =:= rabbit_misc:r(<<"/">>, queue, <<"{rabbit.name}">>)]'
+    )
+    eventually(lambda: rabbitmq_server.evaluate(ahead).strip() == f"[{PREFETCH}]")
 
 
 def test_trigger_for_a_queue_whose_name_has_a_slash(

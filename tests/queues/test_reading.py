@@ -63,6 +63,11 @@ def test_a_body(body: bytes, more: dict[str, Any], data: Any, blob: bytes | None
         (STRUCTURED.replace(b'"data"', b'"data_base64"'), {"format": "cloudevents"}, "/data_base64 is no base64 text"),
         (STRUCTURED.replace(b'"tenant":"blue"', b'"time":"noon"'), {"format": "cloudevents"}, "/time is no RFC 3339 time"),
         (b"{", {"headers": {f"ce_{name}": value for name, value in BINARY.items()}}, "cannot be read as JSON"),
+        (
+            b"{}",
+            {"headers": {f"ce_{name}": value * 4096 for name, value in BINARY.items()}},
+            "attributes have .* at most 16,384",
+        ),
     ],
 )
 def test_a_body_that_is_refused(body: bytes, more: dict[str, Any], reason: str) -> None:

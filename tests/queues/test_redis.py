@@ -17,10 +17,6 @@ from tests.queues.rig import Queues
 Eventually = Callable[..., object]
 
 
-def running(queues: Queues) -> bool:
-    return queues.states() == ["running"]
-
-
 @pytest.fixture
 def orders(queues: Queues, streams: redis.Redis, source_server: EmbeddedServer) -> StreamCarrier:
     return StreamCarrier(source_server.url)
@@ -48,8 +44,30 @@ def test_entries_trimmed_before_they_were_read(
     queues.listen()
     eventually(lambda: queues.count("lost") == 4 and queues.accepted() == 2, within_s=20)
     assert queues.numbers() == Counter([4, 5])
-    assert orders.unsettled("take") == 0
+    eventually(lambda: orders.unsettled("take") == 0)
     assert queues.log.read_text().count("trimmed from the stream before it was read") == 4
+
+
+def test_entries_trimmed_while_nobody_listened(
+    queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually
+) -> None:
+    """They are told as lost, too, once; what is left is taken."""
+    queues.deploy(take=orders.trigger())
+    orders.send(numbered(2))
+    process = queues.listen()
+    eventually(lambda: queues.accepted() == 2, within_s=20)
+    assert queues.stop(process) == 0
+    orders.send(numbered(6, start=2))
+    streams.xtrim(orders.name, maxlen=2, approximate=False)
+    process = queues.listen()
+    eventually(lambda: queues.accepted() == 4 and queues.count("lost") == 4, within_s=20)
+    assert queues.numbers() == Counter([0, 1, 6, 7])
+    assert queues.stop(process) == 0
+    queues.listen()
+    eventually(queues.is_running, within_s=20)
+    orders.send(numbered(1, start=8))
+    eventually(lambda: queues.accepted() == 5)
+    assert queues.count("lost") == 0
 
 
 def test_an_entry_delivered_too_often(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
@@ -69,6 +87,23 @@ def test_an_entry_delivered_too_often(queues: Queues, orders: StreamCarrier, str
     assert headers["oncue-reason"] == "delivered 4 times without being handed over"
 
 
+def test_dead_letters_that_are_not_taken(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
+    """What cannot be buried, since something else has the stream's name, is tried again and holds up nothing behind it."""
+    queues.deploy(take=orders.trigger(max_deliveries=1, claim_idle_s=0.1, format="json"))
+    streams.set(f"{orders.name}.dead", "no stream")
+    orders.send([b"no", *numbered(1)])
+    queues.listen()
+    tried = "a dead letter could not be buried"
+    eventually(lambda: queues.log.exists() and queues.log.read_text().count(tried) >= 3, within_s=20)
+    assert queues.is_running()
+    orders.send(numbered(1, start=1))
+    eventually(lambda: queues.accepted() == 2)
+    streams.delete(f"{orders.name}.dead")
+    eventually(lambda: streams.exists(f"{orders.name}.dead"))
+    eventually(lambda: orders.unsettled("take") == 0)
+    queues.log.unlink()  # with the tracebacks of what it was told
+
+
 def test_entries_from_before_the_group(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
     """A new group begins with what is there; with `start="latest"` it begins with what comes."""
     orders.send(numbered(2))
@@ -84,13 +119,23 @@ def test_entries_from_before_the_group(queues: Queues, orders: StreamCarrier, st
 def test_a_stream_deleted_under_the_listener(
     queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually
 ) -> None:
-    """The group is made anew, and what comes then is taken."""
-    queues.deploy(take=orders.trigger())
+    """The group is made anew, and what comes then is taken; also when it is deleted while the function's queue is full."""
+    queues.deploy(take=orders.trigger(pause_above=3))
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
-    streams.delete(orders.name)
-    orders.send(numbered(3))
-    eventually(lambda: queues.numbers() == Counter(range(3)))
+    eventually(queues.is_running, within_s=20)
+    for n in range(2):
+        streams.delete(orders.name)
+        orders.send(numbered(3, start=3 * n))
+        eventually(lambda n=n: queues.numbers()[3 * n + 2] == 1)
+        eventually(lambda: orders.unsettled("take") == 0)
+        for waiting in (1, 2):  # with the second one the listener has seen that the queue is full, and reads no more
+            orders.send(numbered(1, start=100 + 2 * n + waiting))
+            eventually(lambda waiting=waiting: streams.xpending(orders.name, "oncue.take")["pending"] == waiting)
+        streams.delete(orders.name)
+        queues.work(most=3)
+        eventually(lambda n=n: queues.numbers()[102 + 2 * n] == 1)
+        queues.work(most=3)
+    assert queues.is_running()
 
 
 def test_a_group_deleted_under_the_listener(
@@ -107,7 +152,7 @@ def test_a_group_deleted_under_the_listener(
         eventually(lambda n=n: queues.accepted() == n + 1)
     eventually(lambda: queues.count("duplicate") >= 9)
     assert queues.numbers() == Counter(range(6))
-    assert running(queues)
+    assert queues.is_running()
 
 
 def test_entries_of_any_size(queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually) -> None:
@@ -165,7 +210,7 @@ def test_a_key_that_is_no_stream(queues: Queues, orders: StreamCarrier, streams:
 def test_a_listener_told_to_stop_while_the_queue_is_full(
     queues: Queues, orders: StreamCarrier, streams: Any, eventually: Eventually
 ) -> None:
-    """What was read and could not be handed over may be taken over by others at once."""
+    """What was read and could not be handed over may be taken over by others at once, and was not delivered."""
     queues.deploy(take=orders.trigger(pause_above=5, claim_idle_s=600))
     orders.send(numbered(30))
     process = queues.listen()
@@ -173,7 +218,7 @@ def test_a_listener_told_to_stop_while_the_queue_is_full(
     assert queues.stop(process) == 0
     pending = streams.xpending_range(orders.name, "oncue.take", "-", "+", 100)
     assert len(pending) == 25
-    assert all(each["time_since_delivered"] >= 600_000 for each in pending)
+    assert all(each["time_since_delivered"] >= 600_000 and each["times_delivered"] == 0 for each in pending)
 
 
 @pytest.mark.parametrize("channel", ["orders", "ord*"], ids=["channel", "pattern"])
@@ -181,7 +226,7 @@ def test_pubsub(queues: Queues, streams: Any, eventually: Eventually, channel: s
     """What is published while a listener listens is accepted, each message by itself; what cannot be read is dropped."""
     queues.deploy(take=QueueTrigger(url=f"redis+pubsub://main/{channel}", lossy=True, format="json"))
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
+    eventually(queues.is_running, within_s=20)
     for body in ('{"n": 1}', "no", '{"n": 1}', '{"n": 2}'):
         assert streams.publish("orders", body) == 1
     eventually(lambda: queues.accepted() == 3 and queues.count("invalid") == 1)
@@ -195,7 +240,7 @@ def test_pubsub_whose_server_is_killed(
     """What is heard is accepted, each once and none between them lost; the listener comes back by itself, and hears on."""
     queues.deploy(take=QueueTrigger(url="redis+pubsub://main/orders", lossy=True))
     queues.listen()
-    eventually(lambda: running(queues), within_s=20)
+    eventually(queues.is_running, within_s=20)
     for body in numbered(1000):
         assert streams.publish("orders", body) == 1
     eventually(lambda: queues.accepted() > 100)

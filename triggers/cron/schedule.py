@@ -20,6 +20,9 @@ from runtime.ledger.keys import new_id
 from runtime.ledger.schedules import Policy, Row, slot_id
 from runtime.versions.catalog import Catalog, Function
 
+#: Enough digits to tell any two intervals up to a year apart; what is written shorter stays as it is.
+_SECONDS = ".11g"
+
 _JSON = msgspec.json.Encoder().encode
 
 
@@ -34,7 +37,7 @@ class Schedule:
 
     @classmethod
     def of(cls, trigger: CronTrigger, function: Function) -> Schedule:
-        what = f"{trigger.expression} {trigger.timezone}" if trigger.expression else f"every {trigger.every_s:g}"
+        what = f"{trigger.expression} {trigger.timezone}" if trigger.expression else f"every {trigger.every_s:{_SECONDS}}"
         digest = hashlib.sha256(what.encode()).hexdigest()[:8]
         return cls(f"{function.name}:{digest}", trigger, function)
 
@@ -45,7 +48,7 @@ class Schedule:
     @property
     def text(self) -> str:
         """How it is written: "0 9 * * MON-FRI", "every 30s"."""
-        return self.trigger.expression or f"every {self.trigger.every_s:g}s"
+        return self.trigger.expression or f"every {self.trigger.every_s:{_SECONDS}}s"
 
     @property
     def policy(self) -> Policy:

@@ -109,5 +109,5 @@ def _span(seconds: float, *, rough: bool = False) -> str:
         if seconds >= length and (rough or seconds % length == 0):
             count = int(seconds // length)
             return f"{count} {name}{'s' if count > 1 else ''}" if rough or count > 1 else name
-    count_text = f"{seconds:.0f}" if rough else f"{seconds:g}"
+    count_text = f"{seconds:.0f}" if rough else f"{seconds:.11g}"
     return ("1 second" if rough else "second") if count_text == "1" else f"{count_text} seconds"

@@ -16,6 +16,9 @@ import pika  # type: ignore[import-untyped]  # it comes without types
 
 #: Bytes of headers that are kept of a dead letter; properties must fit into one frame, of 128 KiB as a rule.
 MAX_KEPT = 96 * 1024
+#: Tables and lists within one another that are read; deeper ones become this text.
+MAX_DEPTH = 32
+TOO_DEEP = "…"
 
 
 def read_all_values() -> None:
@@ -23,14 +26,25 @@ def read_all_values() -> None:
 
     pika 1.4 raises ValueError for a timestamp beyond the year 9999 (milliseconds in a field of seconds are a common
     mistake), and the connection is gone: the message comes again and again, with all that was sent ahead behind it.
-    Of floats it reads the whole part only.
+    It loses the connection in the same way over some hundred tables within one another. Of floats it reads the whole part
+    only.
     """
     strict = pika.data.decode_value
     if strict.__module__ == __name__:
         return
+    depth = 0
 
     def decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+        nonlocal depth
         kind, start = encoded[offset : offset + 1], offset + 1
+        if kind in (b"F", b"A"):
+            if depth == MAX_DEPTH:
+                return TOO_DEEP, start + 4 + int.from_bytes(encoded[start : start + 4])
+            depth += 1
+            try:
+                return strict(encoded, offset)  # type: ignore[no-any-return]  # as above
+            finally:
+                depth -= 1
         if kind == b"T":
             (seconds,) = struct.unpack_from(">Q", encoded, start)
             return moment(seconds) or str(seconds), start + 8
@@ -49,7 +63,7 @@ def as_json(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, dict):
-        return {str(name): as_json(each) for name, each in value.items()}
+        return {text(name): as_json(each) for name, each in value.items()}
     if isinstance(value, list):
         return [as_json(each) for each in value]
     if isinstance(value, bool | float) or value is None:
@@ -64,7 +78,7 @@ def to_send_on(headers: dict[str, Any]) -> dict[str, Any]:
 
 
 def text(value: str | bytes | None) -> str | None:
-    """Return a property; pika leaves those that are no UTF-8 as bytes."""
+    """Return a property, or a header's name; pika leaves those that are no UTF-8 as bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

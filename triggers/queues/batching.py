@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -40,30 +41,31 @@ class _Waiting:
 
 
 class Batching:
-    """Collects the messages of one source."""
+    """Collects the messages of one source. `source` tells it as it is deployed when a batch is full, not when it began."""
 
-    def __init__(self, accepting: Accepting, gate: Gate, trigger: QueueTrigger) -> None:
+    def __init__(self, accepting: Accepting, gate: Gate, trigger: QueueTrigger, source: Callable[[], Source]) -> None:
         self._accepting = accepting
         self._gate = gate
         self._most, self._window_s = trigger.batch, trigger.window_s
+        self._source = source
         self._waiting: list[_Waiting] = []
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def take(self, source: Source, found: Read, digest: str) -> Settled:
+    async def take(self, found: Read, digest: str) -> Settled:
         """Put a message into the next batch; return when that is accepted."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(in_batch(found), digest, loop.create_future())
         self._waiting.append(waiting)
         self._bytes += len(_JSON(waiting.entry))
         if len(self._waiting) >= self._most or self._bytes >= MAX_BYTES:
-            self._send(source)
+            self._send()
         elif self._timer is None:
-            self._timer = loop.call_later(self._window_s, self._send, source)
+            self._timer = loop.call_later(self._window_s, self._send)
         return await waiting.settled
 
-    def _send(self, source: Source) -> None:
+    def _send(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -71,15 +73,15 @@ class Batching:
         batch = [waiting for waiting in self._waiting if not waiting.settled.done()]
         self._waiting, self._bytes = [], 0
         if batch:
-            task = asyncio.get_running_loop().create_task(self._accept(source, batch))
+            task = asyncio.get_running_loop().create_task(self._accept(batch))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
-    async def _accept(self, source: Source, batch: list[_Waiting]) -> None:
+    async def _accept(self, batch: list[_Waiting]) -> None:
         try:
-            await self._gate.enter(source.queue)
+            await self._gate.enter(self._source().queue)
             try:
-                await self._accept_new(source, batch)
+                await self._accept_new(self._source(), batch)
             finally:
                 self._gate.leave()
         except Exception as error:  # noqa: BLE001  # whatever it was, each message's listener must hear of it

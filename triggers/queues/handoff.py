@@ -36,7 +36,8 @@ class HandOff:
         self.catalog = Catalog()
         self._accepting = accepting
         self._gate = Gate(accepting, source.trigger.pause_above)
-        self._batching = Batching(accepting, self._gate, source.trigger) if source.trigger.batch > 1 else None
+        batches = source.trigger.batch > 1
+        self._batching = Batching(accepting, self._gate, source.trigger, lambda: self.source) if batches else None
 
     @property
     def blocked_s(self) -> float:
@@ -66,7 +67,7 @@ class HandOff:
         if not matches(trigger.when, found.event.data):
             return "filtered"
         if self._batching is not None:
-            return await self._batching.take(source, found, self._digest(found))
+            return await self._batching.take(found, self._digest(found))
         await self._gate.enter(source.queue)
         try:
             accepted = await self._accepting.accept(

@@ -21,6 +21,8 @@ FINISH_BLOCKED_S = 0.5
 #: Tries to hand over a message that fails though the ledger is there, and seconds between them; then it is a dead letter.
 TRIES = 3
 PAUSE_S = 0.5
+#: Characters of the reason that a dead letter gives; a part of the message may stand in it.
+MAX_REASON = 500
 
 State = Literal["connecting", "running", "away", "refused"]
 
@@ -105,6 +107,7 @@ class Desk:
 
     async def refuse(self, message: Message, reason: str, bury: Bury | None) -> None:
         """See to a message that cannot be handed over: bury it, or drop it where the source says so."""
+        reason = reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}…"
         buries = bury is not None and self.source.trigger.on_invalid == "dead_letter"
         if bury is not None and buries:
             await bury(message, reason)

@@ -1,12 +1,13 @@
 """RabbitMQ: a queue with its bindings and dead letters, consumed with manual acknowledgements.
 
 deliver ── hand-off ── ack. While nothing can be handed over for long (the ledger is away, the function's queue is full)
-the consumer is cancelled and its messages are returned, so that `consumer_timeout` never counts a delivery against them.
+the consumer is cancelled and its messages are returned, so that `consumer_timeout` never closes the channel.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pika  # type: ignore[import-untyped]  # it comes without types
@@ -50,7 +51,6 @@ class RabbitListener:
             self._graves = await connection.channel()
             await self._graves.confirm()
             self._channel = channel = await connection.channel()
-            await channel.do("basic_qos", prefetch_count=self._prefetch)
             await until_first(stopping, self._watch(channel), self._watch(self._graves), self._consume(channel))
             await channel.do("basic_cancel", self._tag)
             await self._under_way.finish(self._desk.finish_s)
@@ -97,31 +97,43 @@ class RabbitListener:
             if "x-dead-letter-exchange" in arguments:
                 # Without it RabbitMQ may lose what it dead-letters; it needs this overflow behaviour.
                 arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-        elif trigger.delivery_limit:
-            raise SourceRefusedError(
-                "classic queues have no delivery limit; leave delivery_limit out, or use queue_type='quorum'"
-            )
         return arguments
 
     async def _consume(self, channel: Channel) -> None:
-        """Consume; return messages when nothing can be handed over for long, and go on once it can."""
+        """Consume; return messages when nothing can be handed over for long, and go on once it can.
+
+        Each return counts as a delivery, also by `nack` (seen with RabbitMQ 3.10), so that a queue that is full
+        again and again would make dead letters of what is sent ahead. After a return no more than a batch is, until
+        hand-offs have not been held up for as long.
+        """
         hand_off = self._desk.hand_off
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         channel.raw.add_on_cancel_callback(lambda _: settle(gone))
+        ahead = self._prefetch
         while True:
+            await channel.do("basic_qos", prefetch_count=ahead)
             answer = await channel.do("basic_consume", self._queue, on_message_callback=self._arrived)
             self._tag = answer.method.consumer_tag
             self._desk.report.now("running")
+            flows_since = time.monotonic()
             while hand_off.blocked_s < RETURN_AFTER_S:
                 await asyncio.wait({gone}, timeout=LOOK_S)
                 if gone.done():
                     raise SourceAwayError(f"the queue {self._queue!r} was deleted")
+                if hand_off.blocked_s:
+                    flows_since = time.monotonic()
+                elif ahead < self._prefetch and time.monotonic() - flows_since > RETURN_AFTER_S:
+                    break
             await channel.do("basic_cancel", self._tag)
+            if hand_off.blocked_s < RETURN_AFTER_S:
+                ahead = self._prefetch
+                continue
             await self._return_all()
             await hand_off.unblocked()
+            ahead = min(self._prefetch, self._desk.source.trigger.batch)
 
     async def _return_all(self) -> None:
-        """Give back what is under way, without counting a delivery: in quorum queues `reject` counts, `nack` does not."""
+        """Give back what is under way."""
         await self._under_way.cancel()
         if self._channel is not None and self._channel.raw.is_open:
             self._channel.raw.basic_nack(0, multiple=True, requeue=True)
@@ -157,7 +169,7 @@ def _message(method: Any, properties: pika.BasicProperties, body: bytes) -> Mess
     return Message(
         body,
         text(properties.message_id) or None,
-        headers={name: as_json(value) for name, value in (properties.headers or {}).items()},
+        headers=as_json(properties.headers or {}),
         content_type=text(properties.content_type),
         time=moment(properties.timestamp),
         subject=text(method.routing_key),

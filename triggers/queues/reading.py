@@ -25,7 +25,7 @@ QUEUE_EVENT = "oncue.queue"
 #: Prefixes of CloudEvents attributes among headers: AMQP binding 3.1.3.1 (two spellings), Kafka binding 3.2.3.1, HTTP's.
 _PREFIXES = ("cloudEvents:", "cloudEvents_", "ce_", "ce-")
 _NO_TYPE = (None, "", "application/octet-stream")
-#: Header bytes that go into an event; the rest is left out.
+#: Characters of headers that go into an event; the rest is left out, and CloudEvents attributes beyond it are refused.
 MAX_HEADER_BYTES = 16 * 1024
 
 
@@ -76,6 +76,9 @@ def in_batch(found: Read) -> dict[str, Any]:
 
 
 def _cloud_event(message: Message, url: str, attributes: dict[str, Any]) -> Read:
+    size = sum(len(name) + len(str(value)) for name, value in attributes.items())
+    if size > MAX_HEADER_BYTES:
+        raise InvalidMessageError(f"its CloudEvents attributes have {size:,} characters; send at most {MAX_HEADER_BYTES:,}")
     try:
         if attributes:
             said = {"datacontenttype": message.content_type} if message.content_type else {}

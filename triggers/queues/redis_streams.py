@@ -80,10 +80,26 @@ class StreamListener:
             if "BUSYGROUP" not in str(error):
                 raise
         for row in await self._commands.do("XINFO", "CONSUMERS", self._stream, self._group):
-            known = dict(zip(row[::2], row[1::2], strict=True))
+            known = _named(row)
             name = known[b"name"].decode()
             if name.startswith(_PREFIX) and known[b"pending"] == 0 and known[b"idle"] > FORGET_MS:
                 await self._commands.do("XGROUP", "DELCONSUMER", self._stream, self._group, name)
+        await self._look_for_lost()
+
+    async def _look_for_lost(self) -> None:
+        """Tell of entries that are gone and that the group has not been given, before the next read hides it."""
+        try:
+            stream = _named(await self._commands.do("XINFO", "STREAM", self._stream))
+            groups = map(_named, await self._commands.do("XINFO", "GROUPS", self._stream))
+        except redis.ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            return  # it was deleted under us; the read that follows makes it anew
+        given = next((group.get(b"entries-read") for group in groups if group[b"name"] == self._group.encode()), None)
+        # Redis before 7.0 counts neither, and a new group has no count until it is first read.
+        if given is not None and (lost := stream[b"entries-added"] - stream[b"length"] - given) > 0:
+            self._desk.report.counts["lost"] += lost
+            self._desk.log.error("entries were trimmed from the stream before anyone read them", count=lost)
 
     async def _read(self) -> None:
         command = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT")
@@ -91,6 +107,7 @@ class StreamListener:
             await self._under_way.wait_for_room()
             if self._desk.hand_off.blocked_s:
                 await self._desk.hand_off.unblocked()
+                await self._look_for_lost()
             count = min(READ, self._under_way.room)
             (reply,) = await self._reader.send((*command, count, "BLOCK", int(BLOCK_S * 1000), "STREAMS", self._stream, ">"))
             if isinstance(reply, redis.ResponseError) and "NOGROUP" in str(reply):
@@ -173,12 +190,16 @@ class StreamListener:
         deliveries = {row[0].decode(): row[3] for row in rows}
         kept: list[Entry] = []
         for entry, fields in entries:
-            if fields and deliveries.get(entry, 1) > self._max_deliveries:
-                reason = f"delivered {deliveries[entry]} times without being handed over"
-                await self._desk.refuse(_message(entry, fields), reason, self._bury)
-                await self._commands.do("XACK", self._stream, self._group, entry)
-            else:
+            if not fields or deliveries.get(entry, 1) <= self._max_deliveries:
                 kept.append((entry, fields))
+                continue
+            reason = f"delivered {deliveries[entry]} times without being handed over"
+            try:
+                await self._desk.refuse(_message(entry, fields), reason, self._bury)
+            except redis.ResponseError:  # it is left to the next look; what is behind it goes on
+                self._desk.log.exception("a dead letter could not be buried", message=entry)
+            else:
+                await self._commands.do("XACK", self._stream, self._group, entry)
         return kept
 
     async def _bury(self, message: Message, reason: str) -> None:
@@ -194,8 +215,11 @@ class StreamListener:
         if not rows:
             await self._commands.do("XGROUP", "DELCONSUMER", self._stream, self._group, self._consumer)
             return
-        ids, idle_ms = [row[0] for row in rows], int(self._claim_idle_s * 1000)
-        await self._commands.do("XCLAIM", self._stream, self._group, self._consumer, 0, *ids, "IDLE", idle_ms, "JUSTID")
+        command, how = ("XCLAIM", self._stream, self._group, self._consumer, 0), ("IDLE", int(self._claim_idle_s * 1000))
+        # An orderly stop is no failed delivery: it is not counted.
+        for count in {row[3] for row in rows}:
+            ids = [row[0] for row in rows if row[3] == count]
+            await self._commands.do(*command, *ids, *how, "RETRYCOUNT", max(count - 1, 0), "JUSTID")
 
 
 def _message(entry: str, fields: list[bytes]) -> Message:
@@ -209,6 +233,11 @@ def _message(entry: str, fields: list[bytes]) -> Message:
     content_type = texts.get("content-type")
     headers = {name: text for name, text in texts.items() if name not in ("data", "content-type")}
     return Message(body, headers=headers, content_type=content_type, **values)
+
+
+def _named(row: list[Any]) -> dict[bytes, Any]:
+    """Return a reply of XINFO by its names."""
+    return dict(zip(row[::2], row[1::2], strict=True))
 
 
 def _moment(milliseconds: int) -> datetime | None:

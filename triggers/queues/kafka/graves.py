@@ -10,6 +10,10 @@ from triggers.queues.listener import FINISH_S
 from triggers.queues.message import Message, SourceAwayError
 from triggers.queues.source import Source
 
+#: Bytes of the reason when nothing else is left to leave out: with source and id it then fits the least that librdkafka
+#: takes for message.max.bytes (1000).
+SHORT_REASON = 200
+
 Header = tuple[str, bytes | None]
 
 
@@ -29,20 +33,27 @@ class Graves:
             SourceAwayError: they have not taken it.
         """
         if self._producer is None:
-            self._producer = self._kafka.Producer({**self._settings, "enable.idempotence": True}, logger=SILENT)
+            # Not idempotent: a connection that says acks=1 would be refused, and a dead letter may come twice anyway.
+            self._producer = self._kafka.Producer(self._settings, logger=SILENT)
         raw = message.original
-        value, key, headers, left_out = raw.value(), raw.key(), headers_of(raw), ""
-        while not await self._is_taken(value, key, headers, message.identity, reason + left_out):
-            # With its reason it is larger than it came, and may exceed what a producer or the topic takes.
-            if not left_out:
-                value, left_out = None, f"; its {len(message.body):,} bytes were left out, which did not fit"
-            elif key is not None or headers:
-                key, headers, left_out = None, [], "; its body, key and headers were left out, which did not fit"
-            else:
-                raise SourceAwayError("a dead letter was not taken: its reason alone is too large for the brokers")
+        key, headers = raw.key(), headers_of(raw)
+        no_body = f"; its {len(message.body):,} bytes were left out, which did not fit"
+        no_more = "; its body, key and headers were left out, which did not fit"
+        short = reason.encode()[:SHORT_REASON].decode(errors="ignore")
+        # With its reason it is larger than it came, and may exceed what a producer or the topic takes.
+        letters: tuple[tuple[bytes | None, bytes | None, list[Header], str], ...] = (
+            (raw.value(), key, headers, reason),
+            (None, key, headers, reason + no_body),
+            (None, None, [], reason + no_more),
+            (None, None, [], f"{short}…{no_more}"),
+        )
+        for letter in letters:
+            if await self._is_taken(*letter, message.identity):
+                return
+        raise SourceAwayError("a dead letter was not taken: its reason alone is too large for the brokers")
 
     async def _is_taken(
-        self, value: bytes | None, key: bytes | None, headers: list[Header], identity: str | None, reason: str
+        self, value: bytes | None, key: bytes | None, headers: list[Header], reason: str, identity: str | None
     ) -> bool:
         """Produce a dead letter; False: it is too large."""
         loop = asyncio.get_running_loop()

@@ -53,7 +53,14 @@ class KafkaListener:
     def _tell(self, state: State, reason: str = "") -> None:
         report = self._desk.report
         if (report.state, report.reason) != (state, reason):
-            self._loop.call_soon_threadsafe(report.now, state, reason)
+            self._loop.call_soon_threadsafe(self._note, state, reason)
+
+    def _note(self, state: State, reason: str) -> None:
+        report = self._desk.report
+        is_news = state == "away" and report.state != "away"
+        report.now(state, reason)
+        if is_news:
+            self._desk.log.warning("a source is away; trying again", reason=reason)
 
     def _begin(self, messages: list[Heard]) -> None:
         for raw, epoch in messages:

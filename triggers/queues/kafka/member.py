@@ -27,6 +27,9 @@ READ = 250
 POLL_S = 0.05
 #: Seconds between two commits.
 COMMIT_S = 0.2
+#: Seconds between two looks whether brokers that were away are back, and seconds that they have to answer.
+LOOK_S = 1.0
+ANSWER_S = 0.5
 
 Partition = tuple[str, int]
 #: a message, and the assignment of its partition that it came under
@@ -59,6 +62,8 @@ class Member:
         self._ended: queue.SimpleQueue[tuple[Partition, int, int]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._is_paused = False
+        #: the last trouble with a single broker: it refused the password, has no such address, hung up
+        self._cause = ""
 
     def stop(self) -> None:
         """Have `work` stop intake, finish what is under way, commit and leave the group."""
@@ -103,7 +108,7 @@ class Member:
             self._graves.close()
 
     def _poll(self, consumer: Any) -> None:
-        next_commit = 0.0
+        next_commit = next_look = 0.0
         while not self._stopping.is_set():
             first = consumer.poll(POLL_S)
             if first is not None:
@@ -114,6 +119,19 @@ class Member:
             if time.monotonic() >= next_commit:
                 self._commit(consumer, list(self._offsets))
                 next_commit = time.monotonic() + COMMIT_S
+            if self._desk.report.state == "away" and time.monotonic() >= next_look:
+                self._look(consumer)
+                next_look = time.monotonic() + LOOK_S
+
+    def _look(self, consumer: Any) -> None:
+        """See whether the topic is back; no message need come to tell that."""
+        name = self._desk.source.name
+        try:
+            topic = consumer.list_topics(name, timeout=ANSWER_S).topics[name]
+        except self._kafka.KafkaException:
+            return
+        if topic.error is None:
+            self._tell("running")
 
     def _arrived(self, messages: Iterable[Any]) -> None:
         begun: list[tuple[Any, int]] = []
@@ -214,9 +232,15 @@ class Member:
                 offsets.refused()
 
     def _on_error(self, error: Any) -> None:
-        # librdkafka connects again by itself, with pauses of its own.
-        if error.code() in (self._kafka.KafkaError._ALL_BROKERS_DOWN, self._kafka.KafkaError._TRANSPORT):
+        # librdkafka connects again by itself, with pauses of its own, and asks again for a topic that is not there. One broker
+        # of several that is lost need not matter; why the last one was is told before.
+        codes = self._kafka.KafkaError
+        if error.code() == codes._ALL_BROKERS_DOWN:
+            self._tell("away", f"{error.str()}: {self._cause}" if self._cause else error.str())
+        elif error.code() == codes.UNKNOWN_TOPIC_OR_PART:
             self._tell("away", error.str())
+        else:
+            self._cause = error.str()
 
     def _refusals(self) -> tuple[int, ...]:
         codes = self._kafka.KafkaError
