@@ -20,7 +20,7 @@ class Event:
     type: str
     #: when it happened, aware, UTC
     time: datetime
-    #: the payload: JSON values; an object fills the handler's parameters by name
+    #: the payload: JSON values, of which an object fills the handler's parameters by name; or bytes that no parameter takes
     data: Any = None
     #: what in `source` it is about, when the sender says so
     subject: str | None = None

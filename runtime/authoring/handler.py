@@ -13,7 +13,7 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Union
 
 from pydantic import (
@@ -153,6 +153,8 @@ class Handler:
             raise InputError([{"pointer": "", "message": f"data must be an object, not {type(data).__name__}"}])
         if blob is not None and self.blob_parameter is not None:
             data = {**data, self.blob_parameter: blob}
+        elif blob is not None and event.data is None:
+            event = replace(event, data=blob)
         arguments: dict[str, Any] = dict.fromkeys(self.event_parameters, event)
         arguments.update(dict.fromkeys(self.context_parameters, context))
         if not self.model.model_fields and not self.takes_rest and self.whole is None:

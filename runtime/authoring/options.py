@@ -41,8 +41,8 @@ class FunctionOptions(Declared):
     cache_s: float | None = None
     #: seconds a result is kept
     result_ttl_s: Annotated[float, Field(ge=1, le=30 * 86400)] = 86400.0
-    #: the largest request body it takes over HTTP
-    max_body_bytes: Annotated[int, Field(ge=1, le=2**30)] = 2**20
+    #: the largest request body it takes over HTTP; Redis takes 512 MiB in one piece, with all that is said beside
+    max_body_bytes: Annotated[int, Field(ge=1, le=2**28)] = 2**20
     #: secrets it cannot work without
     secrets: SecretNames = ()
     #: secrets it can work without: name -> what happens then, in a few words; "{state}" becomes its state folder

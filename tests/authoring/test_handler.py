@@ -200,6 +200,15 @@ def test_a_bytes_parameter_takes_base64_and_the_raw_body(call: Callable[..., Any
     assert '"contentEncoding": "base64"' in json.dumps(handler.input_schema())
 
 
+def test_bytes_that_no_parameter_takes_are_the_events_data() -> None:
+    """Whoever asks for the event gets all of it; beside fields it stays with these."""
+
+    def call(event: Event) -> None: ...
+
+    assert arguments(call, None, b"\xff")["event"].data == b"\xff"
+    assert arguments(call, {"width": 3}, b"\xff")["event"].data == {"width": 3}
+
+
 def test_constraints_on_bytes_count_bytes() -> None:
     """A limit is of what is inside the base64."""
     assert arguments(annotated, {"image": base64.b64encode(b"12345678").decode()})["image"] == b"12345678"
