@@ -95,3 +95,12 @@ for command in COMMANDS:
     app.command(command.__name__.removesuffix("_functions"), short_help=command.__doc__)(command)
 for name, group in (("dead", dead), ("cron", cron), ("key", key)):
     app.add_typer(group, name=name, short_help=group.info.help)
+
+
+def asked_for(words: list[str]) -> typer.Typer:
+    """Return the command line for these words; when they begin with a command, with that one alone: each takes time to make."""
+    commands = [command for command in app.registered_commands if command.name in words[:1]]
+    groups = [group for group in app.registered_groups if group.name in words[:1]]
+    if commands or groups:
+        app.registered_commands, app.registered_groups = commands, groups
+    return app

@@ -11,19 +11,21 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
-from rich.text import Text
 
 from infra.announcing import trigger_words
 from infra.cli.api import Api, problem, unreachable
 from infra.cli.errors import FailedError, UsageError
-from infra.cli.showing import console, print_facts, print_json
+from infra.cli.showing import console, print_facts, print_json, styled
 from runtime.authoring.errors import DeclarationError
 from runtime.versions.archive import write_archive
-from runtime.versions.pack import pack
+from runtime.versions.pack import is_left_out, pack
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 #: Seconds that one step may take without a word: the longest is an installation.
 STEP_WITHIN_S = 700.0
@@ -53,7 +55,11 @@ def deploy_folders(url: str | None, folders: list[Path], options: Options, *, ev
     api, reports, failed = Api(url), list[dict[str, Any]](), False
     for folder in wanted:
         try:
-            report = _deploy(api, folder.absolute(), options, quiet=as_json)
+            report = _deploy(api, _named(folder), options, quiet=as_json)
+        except KeyboardInterrupt:
+            words = "a deployment that has begun goes on where OnCue runs; oncue versions tells what is served"
+            sys.stderr.write(f"\noncue: {words}\n")
+            raise
         except (UsageError, FailedError) as error:
             if len(wanted) == 1:
                 raise
@@ -87,6 +93,8 @@ def undeploy(url: str | None, folder: str) -> None:
 
 
 def _deploy(api: Api, folder: Path, options: Options, *, quiet: bool) -> dict[str, Any]:
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; deploy the folder that it lies in: oncue deploy {folder.parent}")
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; a function lives in a folder of its own, like {folder.name}/__init__.py")
     try:
@@ -95,12 +103,11 @@ def _deploy(api: Api, folder: Path, options: Options, *, quiet: bool) -> dict[st
         raise UsageError(f"{folder.name}: {error}") from error
     query = {"folder": folder.name, **options.query(), **_origin(folder)}
     began, step = time.monotonic(), ""
-    screen = console(stderr=True)
     for line in _lines(api, archive, query):
-        now = time.monotonic()
+        now, screen = time.monotonic(), console(stderr=True)
         if step and not quiet:
             mark = ("✗", "red") if "problem" in line else ("✓", "green")
-            screen.print(Text.assemble("  ", mark, f" {step:<8}", (f" {now - began:6.2f} s", "dim")))
+            screen.print(styled("  ", mark, f" {step:<8}", (f" {now - began:6.2f} s", "dim")))
         if "problem" in line:
             detail = line["problem"].get("detail") or line["problem"]["title"]
             raise UsageError(detail) if line["problem"]["status"] < 500 else FailedError(detail)
@@ -109,7 +116,7 @@ def _deploy(api: Api, folder: Path, options: Options, *, quiet: bool) -> dict[st
             return report
         step, began = line["step"], now
         if screen.is_terminal and not quiet:
-            screen.print(Text(f"  … {step}"), end="\r")
+            screen.print(styled(f"  … {step}"), end="\r")
     raise FailedError("the answer ended before the deployment did; see oncue versions for what is served")
 
 
@@ -149,17 +156,17 @@ def _show_served(document: dict[str, Any], *, as_json: bool) -> None:
 def _show_report(report: dict[str, Any], options: Options) -> None:
     plan, screen = report["plan"], console()
     before = plan["from"][:12] if plan["from"] else "nothing"
-    screen.print(Text.assemble((plan["folder"], "bold"), f"  {before} → ", (plan["version"][:12], "bold")))
+    screen.print(styled((plan["folder"], "bold"), f"  {before} → ", (plan["version"][:12], "bold")))
     for line in plan_lines(plan):
         screen.print(line)
     for misfit in report["misfits"]:
-        screen.print(Text(f"  {misfit['id']} stays on its version: {misfit['reason']}", "yellow"))
+        screen.print(styled((f"  {misfit['id']} stays on its version: {misfit['reason']}", "yellow")))
     if report["adopted"]:
         screen.print(f"  {report['adopted']} waiting invocations run on it now")
     if options.plan:
-        screen.print(Text("nothing was changed (--plan)", "dim"))
-    elif not report["changed"]:
-        screen.print(Text("it is served already; nothing was changed", "dim"))
+        screen.print(styled(("nothing was changed (--plan)", "dim")))
+    elif not report["changed"] and not report["adopted"]:
+        screen.print(styled(("it is served already; nothing was changed", "dim")))
     elif report["percent"] is not None:
         screen.print(
             f"it gets {report['percent']} % of new invocations; then: oncue promote or oncue rollback {plan['folder']}"
@@ -170,21 +177,21 @@ def plan_lines(plan: dict[str, Any]) -> Iterator[Text]:
     """Say a plan in lines: what is added, changed and removed, the next fires, and what stands in the way."""
     for function in plan["functions"]:
         details = f"  {', '.join(function['details'])}" if function["details"] else ""
-        yield Text.assemble("  ", _SIGNS[function["change"]], f" function {function['name']}{details}")
+        yield styled("  ", _SIGNS[function["change"]], f" function {function['name']}{details}")
     for trigger in plan["triggers"]:
         words = trigger_words(trigger["trigger"])
-        yield Text.assemble("  ", _SIGNS[trigger["change"]], f" trigger  {trigger['function']}: {words}")
+        yield styled("  ", _SIGNS[trigger["change"]], f" trigger  {trigger['function']}: {words}")
     files = plan.get("files", {})
     for kind in ("added", "changed", "removed"):
         if names := files.get(kind):
-            yield Text.assemble("  ", _SIGNS[kind], " files    ", (_few(names), "dim"))
+            yield styled("  ", _SIGNS[kind], " files    ", (_few(names), "dim"))
     for fire in plan.get("fires", ()):
         moments = ", ".join(each["local"].replace("T", " ") for each in fire["next"])
-        yield Text.assemble("  ⏲ ", f"{fire['function']}: {fire['words']}; next ", (moments, "dim"))
+        yield styled("  ⏲ ", f"{fire['function']}: {fire['words']}; next ", (moments, "dim"))
     for missing in plan.get("missing_secrets", ()):
-        yield Text(f"  ! ONCUE_SECRET_{missing['name']} is not set ({missing['function']})", "yellow")
+        yield styled((f"  ! ONCUE_SECRET_{missing['name']} is not set ({missing['function']})", "yellow"))
     for clash in plan.get("clashes", ()):
-        yield Text(f"  ✗ {clash}", "red")
+        yield styled((f"  ✗ {clash}", "red"))
 
 
 def _few(names: list[str], most: int = 6) -> str:
@@ -206,7 +213,15 @@ def _origin(folder: Path) -> dict[str, str]:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return {"who": _who()}
-    return {"who": _who(), "commit": commit, "dirty": "1" if _git(folder, "status", "--porcelain", "--", ".") else "0"}
+    # What git is told to ignore is deployed all the same, but for what every version leaves out.
+    ignored = _git(folder, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", ".")
+    changes = _git(folder, "status", "--porcelain", "--", ".")
+    is_clean = changes == "" and ignored is not None and all(map(is_left_out, filter(None, ignored.split("\0"))))
+    return {"who": _who(), "commit": commit, "dirty": "0" if is_clean else "1"}
+
+
+def _named(folder: Path) -> Path:
+    return folder.resolve() if folder.name in ("", "..") else folder.absolute()  # a folder's name is a function folder's name
 
 
 def _git(folder: Path, *words: str) -> str | None:

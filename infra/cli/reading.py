@@ -7,14 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-from rich.text import Text
 
 from infra.announcing import trigger_words
 from infra.cli.api import ANSWER_WITHIN_S, Api, invocation_path, problem, unreachable
-from infra.cli.showing import console, moment, print_json, print_json_line, print_table, status_text, write_file
+from infra.cli.showing import console, moment, print_json, print_json_line, print_table, status_text, styled, write_file
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 #: Seconds of silence after which `logs` without --follow takes the rest for not yet written.
 CAUGHT_UP_S = 0.5
@@ -39,7 +41,7 @@ def show_functions(url: str | None, *, as_json: bool) -> None:
     )
     for each in document["quarantined"]:
         place = "/".join(filter(None, (each["folder"], each.get("file")))) + (f":{each['line']}" if each.get("line") else "")
-        console().print(Text.assemble(("✗ ", "red"), (place, "bold"), f": {each['reason']}"))
+        console().print(styled(("✗ ", "red"), (place, "bold"), f": {each['reason']}"))
     return None
 
 
@@ -186,13 +188,13 @@ def _parse(lines: Iterator[str]) -> Iterator[dict[str, str]]:
 
 def _frame_text(kind: str, data: Any) -> Text:
     if not isinstance(data, dict):
-        return Text(f"{kind}  {data}")
+        return styled(f"{kind}  {data}")
     if kind == "status":
         error = error_words(data)
         words = status_text(str(data.get("status", data)))
-        return Text.assemble(("● ", "dim"), words, (f"  {error}" if error else "", "red"))
+        return styled(("● ", "dim"), words, (f"  {error}" if error else "", "red"))
     if kind == "progress":
-        return Text.assemble(("◌ ", "dim"), (f"{data.get('fraction', 0):4.0%}", "cyan"), f"  {data.get('note', '')}")
+        return styled(("◌ ", "dim"), (f"{data.get('fraction', 0):4.0%}", "cyan"), f"  {data.get('note', '')}")
     level = str(data.get("level", "")).lower()
     style = {"warning": "yellow", "error": "red", "critical": "red"}.get(level, "dim")
-    return Text.assemble((f"{level:<8} ", style), str(data.get("line", json.dumps(data))))
+    return styled((f"{level:<8} ", style), str(data.get("line", json.dumps(data))))

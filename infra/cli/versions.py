@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-from rich.text import Text
 
 from infra.cli.api import Api
 from infra.cli.deploying import plan_lines
-from infra.cli.showing import console, moment, print_json, print_table
+from infra.cli.showing import console, moment, print_json, print_table, styled
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -72,7 +73,7 @@ def show_diff(url: str | None, folder: str, old: str, new: str, *, as_json: bool
     for line in plan_lines(document):
         screen.print(line)
     for text in document["diff"].splitlines():
-        screen.print(Text(text, _STYLES.get(text[:1], "")), soft_wrap=True)
+        screen.print(styled((text, _STYLES.get(text[:1], ""))), soft_wrap=True)
     if not document["diff"]:
         sys.stdout.write("the two versions are the same\n")
     return None
@@ -80,8 +81,8 @@ def show_diff(url: str | None, folder: str, old: str, new: str, *, as_json: bool
 
 def _share(version: dict[str, Any]) -> Text | str:
     if version["percent"] is not None:
-        return Text(f"{version['percent']} %", "yellow")
-    return Text("yes", "green") if version["is_live"] else "-"
+        return styled((f"{version['percent']} %", "yellow"))
+    return styled(("yes", "green")) if version["is_live"] else "-"
 
 
 def _commit(document: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from runtime.versions.pack import MAX_BYTES, MAX_FILES, Pack, is_left_out
 
 #: Entries of an archive: files, folders, and what is left out of a version.
 MAX_ENTRIES = 2 * MAX_FILES
-#: Above this many bytes an entry may not unpack to more than `MAX_RATIO` times its size in the archive.
+#: Above this many bytes an entry, or all of them, may not unpack to more than `MAX_RATIO` times their size in the archive.
 RATIO_FROM_BYTES = 2**20
 MAX_RATIO = 200
 MAX_NAME_BYTES = 1024
@@ -46,10 +46,11 @@ def write_archive(packed: Pack) -> bytes:
     return buffer.getvalue()
 
 
-def read_archive(file: IO[bytes], folder: str | None = None) -> Pack:
+def read_archive(file: IO[bytes], folder: str | None = None, *, is_own: bool = False) -> Pack:
     """Return what an archive holds, as `pack` would have read it from a disk. `file` must be seekable.
 
-    Without `folder` the archive holds one folder, which gives the name; or it holds the content of `folder`.
+    Without `folder` the archive holds one folder, which gives the name; or it holds the content of `folder`. `is_own`:
+    `write_archive` made it, of a folder that may hold what no stranger's archive may: the digest tells whether it did.
 
     Raises:
         DeclarationError: it is no zip, or an entry is refused; the message and `file` name the entry.
@@ -58,7 +59,7 @@ def read_archive(file: IO[bytes], folder: str | None = None) -> Pack:
     try:
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
-            names = _checked(infos)
+            names = [info.filename for info in infos] if is_own else _checked(infos)
             root = "" if folder else f"{_one_folder(names)}/"
             files: list[tuple[str, bytes]] = []
             for info, name in zip(infos, names, strict=True):
@@ -132,6 +133,10 @@ def _checked(infos: list[zipfile.ZipInfo]) -> list[str]:
             if _same(parent) in seen:
                 raise _refused(name, f"lies below {other!r}, which is a file")
         names.append(name)
+    packed = sum(info.compress_size for info in infos)
+    if total > RATIO_FROM_BYTES and total > MAX_RATIO * max(1, packed):
+        name = max(zip(infos, names, strict=True), key=lambda each: each[0].file_size / max(1, each[0].compress_size))[1]
+        raise _refused(name, f"and the others unpack to {total:,} bytes from {packed:,}; no honest folder does")
     return names
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 from runtime.ledger.backlog import Backlog
@@ -33,12 +32,12 @@ class Collector:
         deployed = self._registry.catalog().folders.get(folder)
         live = live_versions(deployed) if deployed else []
         kept = self._registry.versions(folder)
-        limit_ms = (time.time() - self._grace_s) * 1000
+        limit_ms = self._registry.now_ms() - self._grace_s * 1000
         old = [version for version in list(kept)[self._keep :] if version not in live and kept[version] < limit_ms]
         if not old:
             return []  # as nearly always: nothing is scanned
         wanted = {found.version for found in self._backlog.open_work()}
-        gone = self._registry.forget(folder, [version for version in old if version not in wanted])
+        gone = self._registry.forget(folder, {version: kept[version] for version in old if version not in wanted})
         self._store.delete(gone)
         self._backlog.forget_outcomes(gone)
         return gone

@@ -5,11 +5,11 @@ A folder that fails a step changes nothing: the pointer of what is served is the
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from runtime.authoring.errors import DeclarationError, OnCueError
 from runtime.authoring.manifest import Manifest, Problem
@@ -21,7 +21,8 @@ from runtime.versions.environments import Environments
 from runtime.versions.history import Action, Origin
 from runtime.versions.pack import Pack
 from runtime.versions.plan import Files, Plan, clashes, compare, missing_secrets
-from runtime.versions.registry import Registry
+from runtime.versions.refusals import RefusedError, refused
+from runtime.versions.registry import Registry, StaleError
 from runtime.versions.staging import Progress, Staged, Staging
 from runtime.versions.store import VersionStore
 from runtime.versions.syncing import WARM_WITHIN_S, Change, Syncer, SyncReport
@@ -31,17 +32,6 @@ __all__ = ["Change", "Deployer", "RefusedError", "Report", "SyncReport", "Versio
 
 #: Starts a child of a staged version, and runs its smoke events if asked; returns why it cannot serve, or None.
 Rehearse = Callable[[Staged, bool], Problem | None]
-
-Reason = Literal["broken-folder", "clash", "missing-secrets", "not-warm", "unknown-folder", "unknown-version", "invalid-wish"]
-
-
-class RefusedError(OnCueError):
-    """A deploy, a rollback or the like that cannot be done; nothing has changed."""
-
-    def __init__(self, code: Reason, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.code = code
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +88,7 @@ class Deployer:
         self._collector = collector
         self._rehearse = rehearse
         self._secret = secret
-        self._staging = Staging(registry, versions, environments)
+        self._staging = Staging(registry, versions, environments, store)
         self._syncer = Syncer(registry, versions, self._staging, store)
 
     def sync(self, root: Path, *, only: Collection[str] = (), progress: Callable[[str], None] = lambda _: None) -> SyncReport:
@@ -112,6 +102,7 @@ class Deployer:
             RefusedError: a step failed, and nothing has changed.
         """
         self._check(wishes, packed.folder)
+        self.versions.let_go()  # what this process has deployed so far
         progress("pack")
         staged = self._staging.stage(packed, progress)
         if isinstance(staged, Problem):
@@ -123,10 +114,11 @@ class Deployer:
             return Report(plan, changed=False, percent=wishes.percent)
         self._check_plan(plan, wishes)
         if wishes.percent is not None and current is None:
-            raise _refused("invalid-wish", packed.folder, "nothing is deployed to share with; leave --percent out")
+            raise refused("invalid-wish", packed.folder, "nothing is deployed to share with; leave --percent out")
         is_known = all(problem.folder != packed.folder for problem in catalog.problems)
         if current is not None and current.version == staged.version and current.candidate is None and is_known:
-            return Report(plan, changed=False)
+            # What waits can be adopted afterwards, too: the wish may come late, or a deploy have been killed at the switch.
+            return self._adopted(Report(plan, changed=False), staged, self._adoption(staged, wishes))
         if self._store is not None:
             progress("store")
             self._store.put(packed, staged.lock)
@@ -136,18 +128,17 @@ class Deployer:
         self.registry.await_warm(staged.version, 0 if problem else workers, within_s=WARM_WITHIN_S)
         if problem is not None:
             raise RefusedError("not-warm", problem)
-        adoption = self._adoption(staged) if wishes.adopt else Adoption()
+        adoption = self._adoption(staged, wishes)
         progress("switch")
-        deployed = Deployed(
-            packed.folder, staged.version, staged.manifest, _now_ms(), origin.who, origin.commit, dirty=origin.dirty
-        )
-        if wishes.percent is not None and current is not None:
+        if wishes.percent is not None:
             candidate = Candidate(staged.version, staged.manifest, wishes.percent)
-            deployed = replace(current, candidate=candidate)
-        self._switch(deployed, "deploy", origin)
-        adopted = self.backlog.adopt(staged.version, adoption.fitting) if self.backlog is not None else 0
+            self._change(packed.folder, lambda served: replace(served, candidate=candidate), "deploy", origin)
+        else:
+            about = (_now_ms(), origin.who, origin.commit, origin.dirty)
+            self._switch(Deployed(packed.folder, staged.version, staged.manifest, *about), "deploy", origin)
+        report = self._adopted(Report(plan, changed=True, percent=wishes.percent), staged, adoption)
         self.tidy(packed.folder)
-        return Report(plan, changed=True, percent=wishes.percent, adopted=adopted, misfits=tuple(adoption.misfits))
+        return report
 
     def rollback(self, folder: str, version: str | None, origin: Origin) -> Deployed:
         """Serve an earlier version; without one, end the candidate's share, or serve what was live before.
@@ -159,9 +150,7 @@ class Deployer:
         """
         current = self.registry.catalog().folders.get(folder)
         if version is None and current is not None and current.candidate is not None:
-            given_up = replace(current, candidate=None)
-            self._switch(given_up, "abandon", origin)
-            return given_up
+            return self._change(folder, lambda served: replace(served, candidate=None), "abandon", origin)
         wanted = self.find(folder, version) if version else self._live_before(folder, current)
         deployed = Deployed(folder, wanted, self.manifest(folder, wanted), _now_ms(), origin.who)
         if current is None or current.version != wanted or current.candidate is not None:
@@ -174,17 +163,17 @@ class Deployer:
         Raises:
             RefusedError: there is no such folder, it has no candidate, or that clashes with what is deployed by now.
         """
-        current = self.registry.catalog().folders.get(folder)
-        if current is None or current.candidate is None:
-            raise _refused("unknown-version", folder, "no version of it is being rolled out; deploy one with --percent")
         self._check(Wishes(percent=percent), folder)
-        candidate = current.candidate
-        if percent is not None:
-            deployed = replace(current, candidate=replace(candidate, percent=percent))
-        else:
-            deployed = Deployed(folder, candidate.version, candidate.manifest, _now_ms(), origin.who)
-        self._switch(deployed, "promote", origin)
-        return deployed
+
+        def promoted(served: Deployed) -> Deployed:
+            candidate = served.candidate
+            if candidate is None:
+                raise refused("unknown-version", folder, "no version of it is being rolled out; deploy one with --percent")
+            if percent is not None:
+                return replace(served, candidate=replace(candidate, percent=percent))
+            return Deployed(folder, candidate.version, candidate.manifest, _now_ms(), origin.who)
+
+        return self._change(folder, promoted, "promote", origin)
 
     def undeploy(self, folder: str, origin: Origin) -> None:
         """Serve nothing of a folder any more; accepted work still runs, and a rollback brings it back.
@@ -194,7 +183,7 @@ class Deployer:
         """
         catalog = self.registry.catalog()
         if folder not in catalog.folders and all(problem.folder != folder for problem in catalog.problems):
-            raise _refused("unknown-folder", folder, "nothing of it is deployed")
+            raise refused("unknown-folder", folder, "nothing of it is deployed")
         self.registry.drop(folder, origin.who)
 
     def find(self, folder: str, version: str) -> str:
@@ -206,7 +195,7 @@ class Deployer:
         found = [known for known in self.registry.versions(folder) if known.startswith(version)]
         if len(found) != 1:
             many = f"{len(found)} of its versions begin with {version!r}; say more of it"
-            raise _refused("unknown-version", folder, many if found else f"it has no version {version!r} (any more)")
+            raise refused("unknown-version", folder, many if found else f"it has no version {version!r} (any more)")
         return found[0]
 
     def manifest(self, folder: str, version: str) -> Manifest:
@@ -218,7 +207,7 @@ class Deployer:
         try:
             return self.registry.manifest(version)
         except KeyError as error:
-            raise _refused("unknown-version", folder, f"version {version} has been collected") from error
+            raise refused("unknown-version", folder, f"version {version} has been collected") from error
 
     def tidy(self, folder: str) -> list[str]:
         """Forget versions that nothing needs any more, everywhere, and what was unpacked and not used for long, here."""
@@ -249,37 +238,48 @@ class Deployer:
 
     def _check(self, wishes: Wishes, folder: str) -> None:
         if wishes.percent is not None and not 1 <= wishes.percent <= 99:
-            raise _refused("invalid-wish", folder, f"a share is 1 to 99 percent, not {wishes.percent}; leave it out for all")
+            raise refused("invalid-wish", folder, f"a share is 1 to 99 percent, not {wishes.percent}; leave it out for all")
         if wishes.percent is not None and wishes.adopt:
-            raise _refused(
-                "invalid-wish", folder, "what waits is adopted by a version that serves everything; promote it first"
-            )
+            raise refused("invalid-wish", folder, "what waits is adopted by a version that serves everything; promote it first")
 
     def _check_plan(self, plan: Plan, wishes: Wishes) -> None:
         for clash in plan.clashes:
             raise RefusedError("clash", Problem(folder=plan.folder, file=clash.file, line=clash.line, reason=clash.message))
         if plan.missing_secrets and not wishes.allow_missing_secrets:
             names = ", ".join(f"ONCUE_SECRET_{name} ({function})" for name, function in plan.missing_secrets)
-            raise _refused(
-                "missing-secrets", plan.folder, f"it cannot work without {names}; set it, or --allow-missing-secrets"
-            )
+            raise refused("missing-secrets", plan.folder, f"it cannot work without {names}; set it, or --allow-missing-secrets")
 
-    def _adoption(self, staged: Staged) -> Adoption:
-        if self.backlog is None:
+    def _adoption(self, staged: Staged, wishes: Wishes) -> Adoption:
+        if self.backlog is None or not wishes.adopt:
             return Adoption()
         of = self.registry.versions(staged.packed.folder)
         return find(self.backlog, staged.manifest, staged.version, of.keys())
 
-    def _switch(self, deployed: Deployed, action: Action, origin: Origin) -> None:
+    def _adopted(self, report: Report, staged: Staged, adoption: Adoption) -> Report:
+        adopted = self.backlog.adopt(staged.version, adoption.fitting) if self.backlog is not None else 0
+        return replace(report, adopted=adopted, misfits=tuple(adoption.misfits))
+
+    def _change(self, folder: str, change: Callable[[Deployed], Deployed], action: Action, origin: Origin) -> Deployed:
+        """Switch to what `change` makes of what the folder serves, at that very moment; return that."""
+        while True:
+            served = self.registry.catalog().folders.get(folder)
+            if served is None:
+                raise refused("unknown-folder", folder, "nothing of it is deployed")
+            with contextlib.suppress(StaleError):  # else another deploy that has just ended would be undone
+                changed = change(served)
+                self._switch(changed, action, origin, of=served)
+                return changed
+
+    def _switch(self, deployed: Deployed, action: Action, origin: Origin, *, of: Deployed | None = None) -> None:
         folder = deployed.folder
         try:
-            self.registry.switch(deployed, action=action, by=origin, check=True)
+            self.registry.switch(deployed, action=action, by=origin, check=True, of=of)
         except DeclarationError as error:
             raise RefusedError(
                 "clash", Problem(folder=folder, file=error.file, line=error.line, reason=error.message)
             ) from error
         except KeyError as error:
-            raise _refused("unknown-version", folder, f"version {deployed.version} has been collected") from error
+            raise refused("unknown-version", folder, f"version {deployed.version} has been collected") from error
 
     def _live_before(self, folder: str, current: Deployed | None) -> str:
         kept = self.registry.versions(folder)
@@ -287,11 +287,7 @@ class Deployer:
             if entry.went_live and entry.version in kept and (current is None or entry.version != current.version):
                 return entry.version
         reason = "no other version of it was ever live" if kept else "nothing of it was ever deployed"
-        raise _refused("unknown-version" if kept else "unknown-folder", folder, reason)
-
-
-def _refused(code: Reason, folder: str, reason: str) -> RefusedError:
-    return RefusedError(code, Problem(folder=folder, reason=reason))
+        raise refused("unknown-version" if kept else "unknown-folder", folder, reason)
 
 
 def _now_ms() -> int:

@@ -63,15 +63,15 @@ class Environments:
     def python(self, folder: Path, lock: str = "") -> str:
         """Return the interpreter that runs a folder; installs its environment unless it is there.
 
-        `lock` as `lock()` returned it. Without one the folder is locked here and now.
+        `lock` as `lock()` returned it, which counts also where OnCue has it all by now. Without one the folder is locked
+        here and now.
 
         Raises:
             DeclarationError: it cannot be installed; with the installer's own words.
         """
         wanted = read_requirements(folder)
-        if wanted is None or wanted.are_met_here():
+        if wanted is None or not (lock or (lock := self.lock(folder))):
             return sys.executable
-        lock = lock or self.lock(folder)
         place = self._shelf.take(_digest(lock), lambda target: self._install(wanted, folder, lock, target))
         return str(place / "bin" / "python")
 

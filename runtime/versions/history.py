@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
     action: Action
     version: str
-    #: ms since 1970, on the host that did it
+    #: ms since 1970, by the clock of Redis
     at_ms: int
     who: str = ""
     commit: str = ""

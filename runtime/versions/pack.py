@@ -41,15 +41,15 @@ class Pack:
     def unpack(self, target: Path) -> None:
         """Write the files below `target`, which must not exist; it appears as a whole or not at all."""
         staging = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        for path, content in self.files:
-            file = staging / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-        staging.mkdir(parents=True, exist_ok=True)
         try:
+            staging.mkdir(parents=True)
+            for path, content in self.files:
+                file = staging / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
             staging.rename(target)
         except OSError:
-            shutil.rmtree(staging)
+            shutil.rmtree(staging, ignore_errors=True)  # on a full disk it is what fills it
             if not target.is_dir():
                 raise  # else another process has just unpacked the same content
 

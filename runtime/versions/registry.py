@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from redis.exceptions import WatchError
 
+from runtime.authoring.errors import OnCueError
 from runtime.authoring.manifest import Manifest, Problem
 from runtime.ledger.keys import ANNOUNCED, DEPLOYED, FOLDERS, history_key, version_key, versions_key, warmed_key
 from runtime.ledger.wire import client
@@ -27,8 +28,14 @@ from runtime.versions.catalog import Catalog, Deployed
 from runtime.versions.history import MAX_ENTRIES, Action, Entry, Origin, decode, encode
 from runtime.versions.pointers import live_versions, problem_field, read_catalog, write_pointer
 
+#: Manifests that a process keeps at hand; the one that it read first is read anew when it is wanted again.
+MAX_MANIFESTS = 1000
 #: Seconds that what workers said of a version is kept.
 WARMED_TTL_S = 60
+
+
+class StaleError(OnCueError):
+    """A folder serves something else than what a change was made of."""
 
 
 class Registry:
@@ -57,6 +64,8 @@ class Registry:
             document: Any = self._redis.get(version_key(version))
             if document is None:
                 raise KeyError(version)
+            for earliest in list(self._manifests)[: 1 - MAX_MANIFESTS]:
+                self._manifests.pop(earliest, None)
             manifest = self._manifests[version] = Manifest.model_validate_json(document)
         return manifest
 
@@ -64,7 +73,7 @@ class Registry:
         """Make a version known before it is switched to, so that workers warm it; return how many have heard of it."""
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(version_key(version), manifest.model_dump_json(by_alias=True))
-            pipeline.zadd(versions_key(folder), {version: _now_ms()})
+            pipeline.zadd(versions_key(folder), {version: self.now_ms()})
             pipeline.delete(warmed_key(version))
             pipeline.publish(ANNOUNCED, version)
             return int(pipeline.execute()[-1])
@@ -86,25 +95,38 @@ class Registry:
             pipeline.expire(warmed_key(version), WARMED_TTL_S)
             pipeline.execute()
 
-    def switch(self, deployed: Deployed, *, action: Action = "deploy", by: Origin | None = None, check: bool = False) -> None:
+    def switch(
+        self,
+        deployed: Deployed,
+        *,
+        action: Action = "deploy",
+        by: Origin | None = None,
+        check: bool = False,
+        besides: Collection[str] = (),
+        of: Deployed | None = None,
+    ) -> None:
         """Serve this version of the folder from now on, and tell every process.
 
         `by`: who does it, where that is not who deployed the version. With `check` it is refused when it clashes with
-        what is deployed at that very moment.
+        what is deployed at that very moment; `besides`: folders that do not count, as they are about to change.
+        `of`: what the folder must serve at that moment, if that matters.
 
         Raises:
             DeclarationError: it clashes.
             KeyError: a version that is not of this moment has been collected meanwhile.
+            StaleError: it serves something else than `of`.
         """
 
         def write(pipeline: Any, catalog: Catalog) -> None:
             if check:
-                catalog.check(deployed.manifest)
+                Catalog({name: each for name, each in catalog.folders.items() if name not in besides}).check(deployed.manifest)
             if action != "deploy" and not pipeline.exists(version_key(deployed.version)):
                 raise KeyError(deployed.version)
             before = catalog.folders.get(deployed.folder)
+            if of is not None and before != of:
+                raise StaleError(deployed.folder)
             # What stops being live now is kept for a while from now on, as what begins is.
-            now_ms = _now_ms()
+            now_ms = self.now_ms()
             live = {before.version: now_ms - 2} if before is not None else {}
             live[deployed.version] = now_ms - 1
             pipeline.multi()
@@ -116,7 +138,7 @@ class Registry:
             pipeline.hset(FOLDERS, deployed.folder, write_pointer(deployed))
             pipeline.hdel(FOLDERS, problem_field(deployed.folder))
             pipeline.zadd(versions_key(deployed.folder), live)
-            self._note(pipeline, deployed.folder, _entry(deployed, action, by))
+            self._note(pipeline, deployed.folder, _entry(deployed, action, by, now_ms))
             pipeline.publish(DEPLOYED, deployed.folder)
 
         self._transact(write)
@@ -132,23 +154,28 @@ class Registry:
         """Serve nothing of the folder any more; accepted work still runs on its version."""
 
         def write(pipeline: Any, catalog: Catalog) -> None:
-            before = catalog.folders.get(folder)
+            before, now_ms = catalog.folders.get(folder), self.now_ms()
             pipeline.multi()
             pipeline.hdel(FOLDERS, folder, problem_field(folder))
             if before is not None:
-                pipeline.zadd(versions_key(folder), {before.version: _now_ms()})
-                self._note(pipeline, folder, Entry("undeploy", before.version, _now_ms(), who))
+                pipeline.zadd(versions_key(folder), {before.version: now_ms})
+                self._note(pipeline, folder, Entry("undeploy", before.version, now_ms, who))
             pipeline.publish(DEPLOYED, folder)
 
         self._transact(write)
 
-    def forget(self, folder: str, versions: Sequence[str]) -> list[str]:
-        """Delete versions of a folder, but for those that are live by now; return the deleted ones."""
+    def forget(self, folder: str, versions: Mapping[str, int]) -> list[str]:
+        """Delete versions of a folder, but for those that are live or were announced meanwhile; return the deleted ones.
+
+        `versions`: when each was last live, as `versions()` told it.
+        """
         gone: list[str] = []
 
         def write(pipeline: Any, catalog: Catalog) -> None:
             live = {v for deployed in catalog.folders.values() for v in live_versions(deployed)}
-            gone[:] = [version for version in versions if version not in live]
+            pipeline.watch(versions_key(folder))
+            now = dict(pipeline.zrange(versions_key(folder), 0, -1, withscores=True))
+            gone[:] = [each for each, at_ms in versions.items() if each not in live and now.get(each) == at_ms]
             pipeline.multi()
             if gone:
                 pipeline.delete(*map(version_key, gone))
@@ -180,6 +207,11 @@ class Registry:
         else:
             self._redis.hset(_synced_key(root), folder, version)
 
+    def now_ms(self) -> int:
+        """Return the time by the server's clock, which all hosts share: ms since 1970."""
+        seconds, microseconds = self._redis.time()
+        return seconds * 1000 + microseconds // 1000
+
     def _note(self, pipeline: Any, folder: str, entry: Entry) -> None:
         pipeline.lpush(history_key(folder), encode(entry))
         pipeline.ltrim(history_key(folder), 0, MAX_ENTRIES - 1)
@@ -201,16 +233,12 @@ def _text(reply: Any) -> dict[str, str]:
     return dict(reply)
 
 
-def _entry(deployed: Deployed, action: Action, by: Origin | None) -> Entry:
+def _entry(deployed: Deployed, action: Action, by: Origin | None, at_ms: int) -> Entry:
     about = deployed.candidate or deployed
     share = deployed.candidate.percent if deployed.candidate else 0
     by = by or Origin(deployed.who, deployed.commit, deployed.dirty)
-    return Entry(action, about.version, _now_ms(), by.who, by.commit, by.dirty, share)
+    return Entry(action, about.version, at_ms, by.who, by.commit, by.dirty, share)
 
 
 def _synced_key(root: Path) -> str:
     return f"oncue:synced:{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]}"
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -13,6 +13,7 @@ from runtime.authoring.manifest import Manifest, Problem
 from runtime.versions.environments import Environments
 from runtime.versions.pack import Pack
 from runtime.versions.registry import Registry
+from runtime.versions.store import VersionStore
 from runtime.versions.unpacked import Versions
 
 #: Told of each step as it begins: pack, install, inspect, store, warm, smoke, switch.
@@ -36,23 +37,35 @@ class Staged:
 class Staging:
     """Makes packs ready. Blocking; safe to share between threads."""
 
-    def __init__(self, registry: Registry, versions: Versions, environments: Environments | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        versions: Versions,
+        environments: Environments | None = None,
+        store: VersionStore | None = None,
+    ) -> None:
         self._registry = registry
         self._versions = versions
         self._environments = environments
+        self._store = store
 
     def stage(self, packed: Pack, progress: Progress) -> Staged | Problem:
-        """Return the version, ready to be warmed; or the problem that it has."""
+        """Return the version, ready to be warmed; or the problem that it has.
+
+        Raises:
+            OSError: this host cannot make it ready: its disk is full, and the like.
+        """
         version = packed.version
         place = self._versions.store(packed)
         lock, python = "", sys.executable
         if self._environments is not None:
             progress("install")
             try:
-                lock = self._environments.lock(place)
+                # A version is pinned once: deployed again, it is what it was.
+                lock = (self._store.lock(version) if self._store else "") or self._environments.lock(place)
                 python = self._environments.python(place, lock)
-            except (DeclarationError, OSError) as error:
-                return Problem(folder=packed.folder, file=getattr(error, "file", None), reason=str(error))
+            except DeclarationError as error:
+                return Problem(folder=packed.folder, file=error.file, reason=str(error))
         try:
             manifest: Manifest | Problem = self._registry.manifest(version)
         except KeyError:

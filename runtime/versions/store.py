@@ -41,7 +41,7 @@ class VersionStore:
                 archive = b""  # says where it is
             self._redis.set(key, archive)
         if lock:
-            self._redis.set(lock_key(packed.version), lock)
+            self._redis.set(lock_key(packed.version), lock, nx=True)
 
     def get(self, version: str, folder: str) -> Pack:
         """Return a version's files, checked against its digest.
@@ -57,7 +57,7 @@ class VersionStore:
                 f"the files of {folder} at version {version} are not in the store; deploy that version again, "
                 "and see that all hosts share one ONCUE_STORE"
             )
-        packed = read_archive(io.BytesIO(archive), folder)
+        packed = read_archive(io.BytesIO(archive), folder, is_own=True)
         if packed.version != version:
             raise VersionGoneError(
                 f"the store's files of {folder} are {packed.version}, not {version}; deploy that version again"

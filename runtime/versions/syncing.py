@@ -54,6 +54,7 @@ class Syncer:
         `only`: look at these alone, by name. A broken folder is quarantined with its problem; what it served before goes on.
         """
         who = f"folder {root.absolute()}"
+        self._versions.let_go()
         catalog = self._registry.catalog()
         known = {problem.folder: problem for problem in catalog.problems}
         synced = self._registry.synced(root)
@@ -83,20 +84,35 @@ class Syncer:
             for entry in entries
             if entry.is_file()
         ]
-        for outcome in (*strays, *_unclashing(inspected, serving, catalog)):
-            if isinstance(outcome, Problem):
-                report.problems.append(outcome)
-                if known.get(outcome.folder) != outcome:
-                    self._registry.quarantine(outcome)
-                continue
+        outcomes = [*strays, *_unclashing(inspected, serving, catalog)]
+        pending = {outcome.folder for outcome in outcomes}
+        for outcome in outcomes:
+            pending.discard(outcome.folder)
+            problem = outcome if isinstance(outcome, Problem) else None
             before = catalog.folders.get(outcome.folder)
-            if before is None or before.version != outcome.version or before.candidate or outcome.folder in known:
-                workers = self._registry.announce(outcome.folder, outcome.version, outcome.manifest)
-                self._registry.await_warm(outcome.version, workers, within_s=WARM_WITHIN_S)
-                self._registry.switch(outcome)
-                report.changes.append(Change(outcome.folder, outcome))
-            self._registry.note_synced(root, outcome.folder, outcome.version)
+            if isinstance(outcome, Deployed) and (
+                before is None or before.version != outcome.version or before.candidate or outcome.folder in known
+            ):
+                problem = self._serve(outcome, pending)
+                if problem is None:
+                    report.changes.append(Change(outcome.folder, outcome))
+            if isinstance(outcome, Deployed) and problem is None:
+                self._registry.note_synced(root, outcome.folder, outcome.version)
+            if problem is not None:
+                report.problems.append(problem)
+                if known.get(problem.folder) != problem:
+                    self._registry.quarantine(problem)
         return report
+
+    def _serve(self, deployed: Deployed, pending: Collection[str]) -> Problem | None:
+        """Switch to what was found to clash with nothing; a deploy by other means may have come before it."""
+        workers = self._registry.announce(deployed.folder, deployed.version, deployed.manifest)
+        self._registry.await_warm(deployed.version, workers, within_s=WARM_WITHIN_S)
+        try:
+            self._registry.switch(deployed, check=True, besides=pending)
+        except DeclarationError as error:
+            return Problem(folder=deployed.folder, file=error.file, line=error.line, reason=error.message)
+        return None
 
     def _inspect_changed(
         self,
@@ -109,10 +125,7 @@ class Syncer:
         """Inspect what has changed on disk; in parallel, since each inspection is a process."""
 
         def look(folder: Path) -> Deployed | Problem | None:
-            try:
-                packed = pack(folder)
-            except (DeclarationError, OSError) as error:
-                return Problem(folder=folder.name, file=getattr(error, "file", None), reason=str(error))
+            packed = pack(folder)
             version = packed.version
             current = catalog.folders.get(folder.name)
             is_served = current is not None and current.version == version and self._versions.path(version).is_dir()
@@ -129,8 +142,14 @@ class Syncer:
                 folder.name, version, staged.manifest, int(time.time() * 1000), f"folder {folder.parent.absolute()}"
             )
 
+        def outcome_of(folder: Path) -> Deployed | Problem | None:
+            try:
+                return look(folder)
+            except (DeclarationError, OSError) as error:
+                return Problem(folder=folder.name, file=getattr(error, "file", None), reason=str(error))
+
         with ThreadPoolExecutor(INSPECTIONS) as threads:
-            outcomes = threads.map(look, folders)
+            outcomes = threads.map(outcome_of, folders)
             return {outcome.folder: outcome for outcome in outcomes if outcome is not None}
 
 

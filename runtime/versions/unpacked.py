@@ -64,6 +64,10 @@ class Versions:
             return Pack(folder, pack(place).files)
         return self._read(version, folder)
 
+    def let_go(self) -> None:
+        """Use none of the versions any more: each costs a descriptor, and stays on disk, for as long as it is used."""
+        self._shelf.let_go()
+
     def sweep(self, *, most: int = MAX_UNPACKED) -> list[str]:
         """Remove the versions that were not used for longest, down to `most`; return their names."""
         return self._shelf.sweep(most)
@@ -83,12 +87,18 @@ class Shelf:
         self._lock = threading.Lock()
 
     def take(self, name: str, make: Callable[[Path], None]) -> Path:
-        """Return `root/name`, made by `make` unless it is there; it stays for as long as this process lives."""
+        """Return `root/name`, made by `make` unless it is there; it stays until it is let go, or this process ends."""
         target = self._root / name
         while not self._hold(target):
             self._root.mkdir(parents=True, exist_ok=True)
             make(target)
         return target
+
+    def let_go(self) -> None:
+        """Hold nothing any more that was taken so far."""
+        with self._lock:
+            while self._held:
+                os.close(self._held.popitem()[1])
 
     def _hold(self, target: Path) -> bool:
         with self._lock:

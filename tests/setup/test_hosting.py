@@ -63,6 +63,8 @@ def test_what_the_image_is_made_of() -> None:
         assert source in let_through
     (pinned,) = re.findall(r"^UV=(\S+)$", (ROOT / "just").read_text(), re.MULTILINE)
     assert f"uv=={pinned}" in DOCKERFILE
+    # Without it no folder with requirements of its own can be deployed to a container.
+    assert re.search(r"^COPY --from=build \S+/uv /srv/oncue/bin/uv$", DOCKERFILE, re.MULTILINE)
     assert set(re.findall(r"--from=(\w+)", DOCKERFILE)) == set(re.findall(r"^FROM \S+ AS (\w+)$", DOCKERFILE, re.MULTILINE))
 
 

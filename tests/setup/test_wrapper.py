@@ -149,6 +149,11 @@ def bare() -> dict[str, str]:
     return {"PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin", **{name: os.environ[name] for name in kept if name in os.environ}}
 
 
+def has_compiled(checkout: Path) -> bool:
+    """Tell whether what nobody but a child imports is compiled: a child writes no bytecode, and would compile it each time."""
+    return any(checkout.glob(".venv/lib/*/site-packages/PIL/__pycache__/Image.*.pyc"))
+
+
 def serve_and_stop(checkout: Path, environment: dict[str, str]) -> list[str]:
     """Run `./just up` until it serves, end it with SIGINT, and return what it printed."""
     with subprocess.Popen(
@@ -175,23 +180,62 @@ def test_a_bare_machine(checkout: Path, bare: dict[str, str]) -> None:
     made = {path: path.stat().st_mtime_ns for path in (checkout / ".venv").rglob("*.dist-info")}
     assert {"oncue", "reportlab"} <= {path.name.partition("-")[0] for path in made}
     assert not (checkout / ".venv" / "bin" / "pytest").exists()
+    assert has_compiled(checkout)
     lines = serve_and_stop(checkout, bare)
     assert not any("installing" in line for line in lines), lines
     assert {path: path.stat().st_mtime_ns for path in (checkout / ".venv").rglob("*.dist-info")} == made
     assert sorted(path.name for path in checkout.parent.iterdir()) == [checkout.name]
 
 
+@pytest.fixture
+def uv(checkout: Path) -> Path:
+    """uv, of the tools that this checkout has and the copy shares: how they are installed is another test's."""
+    pins = dict(re.findall(r"^(JUST|UV)=(\S+)$", (ROOT / "just").read_text(), re.MULTILINE))
+    name = f"just-{pins['JUST']}-uv-{pins['UV']}"
+    if not (ROOT / ".tools" / name).is_dir():
+        pytest.skip("these tests were not started by ./just, so its tools are not here")
+    (checkout / ".tools").mkdir()
+    (checkout / ".tools" / name).symlink_to(ROOT / ".tools" / name)
+    return checkout / ".tools" / name / "bin" / "uv"
+
+
+def without_developers_tools(checkout: Path, uv: Path) -> str:
+    """The lock of pip without what `./just up` does not need: four in ten of its packages."""
+    export = [
+        "export",
+        "--quiet",
+        "--locked",
+        "--offline",
+        "--no-emit-project",
+        "--no-hashes",
+        "--no-default-groups",
+        "--group",
+        "functions",
+    ]
+    listed = subprocess.run([str(uv), *export], cwd=checkout, capture_output=True, text=True, check=True).stdout
+    wanted = set(re.findall(r"^\S+==[^\s;]+", listed, re.MULTILINE))
+    entries = re.split(r"^(?=\S)", (checkout / "requirements.lock").read_text(), flags=re.MULTILINE)
+    return "".join(entry for entry in entries if entry.partition(" ")[0] in wanted)
+
+
 @pytest.mark.timeout(180)
-def test_a_machine_on_which_only_pip_finds_an_index(checkout: Path, bare: dict[str, str], tmp_path: Path) -> None:
+def test_a_machine_on_which_only_pip_finds_an_index(checkout: Path, bare: dict[str, str], tmp_path: Path, uv: Path) -> None:
     """pip makes the environment from its own lock, once; what it made serves."""
+    lock = without_developers_tools(checkout, uv)
+    assert "starlette==" in lock
+    (checkout / "requirements.lock").write_text(lock)
     environment = {**bare, "UV_OFFLINE": "1", "HOME": str(tmp_path)}
     lines = serve_and_stop(checkout, environment)
     assert any("trying pip" in line for line in lines)
-    assert not any("pip" in line for line in serve_and_stop(checkout, environment))
+    assert has_compiled(checkout)
+    again = just(checkout, "environment", "--no-dev", **environment)
+    assert (again.returncode, again.stderr) == (0, "")
 
 
+@pytest.mark.usefixtures("uv")
 def test_the_developers_tools(checkout: Path, bare: dict[str, str]) -> None:
     """What `./just up` does to the environment takes nothing away that `./just test` has put there."""
+    bare = {**bare, "HOME": os.environ.get("HOME", "")}  # where uv has what `./just test` has downloaded
     just(checkout, "environment", **bare)
     assert (checkout / ".venv" / "bin" / "pytest").exists()
     just(checkout, "environment", "--no-dev", **bare)

@@ -132,10 +132,21 @@ def test_a_version_that_is_not_what_it_was_is_refused(make_host: Callable[..., H
     assert not other.versions.path(good).exists()
 
 
+def test_who_deploys_holds_no_version_for_long(host: Host) -> None:
+    """A process that has deployed for months has no more descriptors open, and keeps no more on disk, than at first."""
+    for n in range(3):
+        host.deploy(host.folder("hello", greeting(str(n))))
+    root = str(host.place / "data" / "versions")
+    held = [each for each in Path("/proc/self/fd").iterdir() if os.path.realpath(each).startswith(root)]
+    assert len(held) == 1
+
+
 def test_unused_unpacked_versions_are_swept_and_used_ones_stay(make_host: Callable[..., Host]) -> None:
     """The bound holds for what nobody uses; a process's own versions are locked for as long as it lives."""
     one = make_host("one")
     versions = [one.deploy(one.folder("hello", greeting(str(n)))).plan.version for n in range(3)]
+    for version in versions:
+        one.versions.fetch(version, "hello")
     sweeper = Versions(one.place / "data")  # locks of its own, as another process has
     assert sweeper.sweep(most=0) == []
     for version in versions[:2]:
@@ -341,7 +352,7 @@ def test_a_share_can_be_ended(host: Host) -> None:
 
 
 def test_what_waits_stays_on_its_version_unless_it_is_adopted(host: Host, book: Book) -> None:
-    """Queued, scheduled and retrying ones move when their data fits the new schema; the others stay, and are told."""
+    """Queued, scheduled and retrying ones move when their data fits the new schema; the others stay, and are told; also afterwards."""
     one = host.deploy(host.folder("hello", greeting("one", parameter="n: int = 0, word: str = ''"))).plan.version
     running, retrying = accept(book, one, {"n": 1}), accept(book, one, {"n": 1})
     claims = {claim.id: claim for claim in book.claims(2)}
@@ -357,6 +368,9 @@ def test_what_waits_stays_on_its_version_unless_it_is_adopted(host: Host, book: 
     assert "required" in report.misfits[0][1]
     assert {book.record(id).version for id in (retrying, queued, scheduled)} == {report.plan.version}
     assert {book.record(id).version for id in (running, misfit)} == {one}
+    late = accept(book, one, {"n": 3})
+    again = host.deploy(host.folder("hello", greeting("three", parameter="n: int")), adopt=True)
+    assert (again.changed, again.adopted, book.record(late).version) == (False, 1, report.plan.version)
 
 
 def test_a_version_is_collected_only_without_open_work_and_dead_letters(make_host: Callable[..., Host], book: Book) -> None:

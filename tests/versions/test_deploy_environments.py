@@ -146,6 +146,13 @@ def test_what_is_installed_beside_oncue_needs_no_installer(tmp_path: Path) -> No
     assert not (tmp_path / "data").exists()
 
 
+def test_pins_count_also_where_all_is_installed_by_now(tmp_path: Path) -> None:
+    """A version that has an environment of its own runs in it, whatever OnCue's own has got meanwhile."""
+    (tmp_path / "requirements.txt").write_text("pydantic>=2")
+    with pytest.raises(FileNotFoundError, match="/no/uv"):
+        Environments(tmp_path / "data", uv="/no/uv").python(tmp_path, "pydantic==2.0")
+
+
 @pytest.mark.parametrize(
     "text", ["pydantic<2", "nothing-of-the-kind", "-r other.txt", "pydantic[email]", "git+https://x.example/y"]
 )

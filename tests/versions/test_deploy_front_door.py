@@ -105,6 +105,9 @@ def test_deploying_every_folder_of_a_folder(oncue: OnCue) -> None:
     folder_of(oncue, "all/broken", "def x(:\n")
     answer = oncue.run("deploy", "--all", str(root))
     assert answer.returncode == 1
+    assert oncue.run("deploy", str(root / "first" / "..")).stderr.endswith(
+        "no function is declared in all/; decorate a handler with @function, @http, @cron, @on or @queue; nothing has changed\n"
+    )
     assert "broken/__init__.py:1: SyntaxError: invalid syntax; nothing has changed" in answer.stderr
     assert greet(oncue) == "one"
 
@@ -127,6 +130,21 @@ def test_the_commit_is_recorded(oncue: OnCue) -> None:
     found = {version["version"]: (version["commit"], version["dirty"]) for version in document["versions"]}
     commit = git("rev-parse", "HEAD")
     assert list(found.values())[:2] == [(commit, True), (commit, False)]
+    (folder / ".gitignore").write_text("__pycache__\nlocal.txt\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "two")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "x.pyc").touch()
+    for text in ("", "ignored by git, and deployed"):
+        if text:
+            (folder / "local.txt").write_text(text)
+        (folder / "event.json").write_text("{}")
+        git("add", ".")
+        git("commit", "--quiet", "--allow-empty", "--message", "three")
+        oncue.run("deploy", str(folder))
+        document = oncue.json("versions", "hello")
+        newest = document["versions"][0]
+        assert (newest["commit"], newest["dirty"]) == (git("rev-parse", "HEAD"), bool(text))
 
 
 def test_over_http_the_plan_and_the_steps(oncue: OnCue) -> None:
@@ -168,6 +186,27 @@ def test_what_is_deployed_is_served_when_the_deploy_is_answered(oncue: OnCue) ->
     assert sorted(took)[1] < 0.4
     httpx.delete(f"{oncue.url}/v1/deployments/hello").raise_for_status()
     assert httpx.post(f"{oncue.url}/v1/functions/greet", json={}).status_code == 404
+
+
+def test_a_rollback_waits_for_no_deploy(oncue: OnCue) -> None:
+    """Nor do promotions and removals: while another folder's import takes its time, they are answered."""
+    for word in ("one", "two"):
+        assert send(oncue, greeting(word)).is_success
+    goes_on = oncue.folder / "goes on"
+    slow = f"import os, time\nwhile not os.path.exists({str(goes_on)!r}): time.sleep(0.01)\n" + greeting("x").replace(
+        "greet", "slow"
+    )
+    body = write_archive(Pack("slow", (("__init__.py", slow.encode()),)))
+    headers = {"Content-Type": "application/zip", "Accept": "application/x-ndjson"}
+    with httpx.stream("POST", f"{oncue.url}/v1/deployments?folder=slow", content=body, headers=headers, timeout=60) as answer:
+        lines = answer.iter_lines()
+        while json.loads(next(lines)) != {"step": "inspect"}:
+            pass
+        rolled_back = httpx.post(f"{oncue.url}/v1/deployments/hello/rollback", timeout=60)
+        assert (rolled_back.status_code, greet(oncue)) == (200, "one")
+        goes_on.touch()
+        *_, last = lines
+    assert "report" in json.loads(last), last
 
 
 def test_deployments_are_described(oncue: OnCue) -> None:

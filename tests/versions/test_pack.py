@@ -135,6 +135,14 @@ def test_unpacking_gives_the_same_version(folder: Path, tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["sample"]
 
 
+def test_what_cannot_be_unpacked_leaves_nothing(tmp_path: Path) -> None:
+    """On a full disk, say, half of a version would be what fills it."""
+    packed = Pack("sample", (("a", b"a file"), ("a/b", b"and a folder")))
+    with pytest.raises(FileExistsError):
+        packed.unpack(tmp_path / "versions" / "sample")
+    assert list((tmp_path / "versions").iterdir()) == []
+
+
 def test_an_empty_folder_can_be_packed(tmp_path: Path) -> None:
     """It has a version; that it declares nothing is told by the inspection."""
     (tmp_path / "empty").mkdir()

@@ -7,8 +7,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from runtime.authoring.manifest import Manifest
 from runtime.versions.catalog import Catalog, shape
+from runtime.versions.registry import Registry
 from tests.versions.conftest import House
 
 
@@ -229,6 +232,19 @@ def test_a_pointer_without_a_manifest_is_passed_by(house: House, flush: Callable
     house.registry._redis.delete(f"oncue:version:{house.served_version('first')}")
     house.registry._manifests.clear()
     assert house.served() == {"two": "second"}
+
+
+def test_manifests_at_hand_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that sees versions come and go keeps so many, and reads again what it wants again."""
+    monkeypatch.setattr("runtime.versions.registry.MAX_MANIFESTS", 2)
+    reader = Registry(house.url)
+    for n in range(4):
+        house.write(f"f{n}", f"f{n}")
+    house.sync()
+    assert set(reader.catalog().functions) == {"f0", "f1", "f2", "f3"}
+    assert len(reader._manifests) == 2
+    assert set(reader.catalog().functions) == {"f0", "f1", "f2", "f3"}
+    reader.close()
 
 
 def test_shapes_of_paths_forget_parameter_names() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -53,6 +54,25 @@ def test_help_of_a_command(command: str) -> None:
         assert f"Usage: oncue {' '.join(words)}" in shown.stdout
         options = re.findall(r"^  (-\S.*)$", shown.stdout, re.MULTILINE)
         assert all(re.search(r"  \S|^\S+( \S+)?$", option) for option in options)
+
+
+def test_what_a_command_does_without() -> None:
+    """Before its request is out a command imports nothing that only prints, and no command line of others: it starts sooner."""
+    script = "import sys\nfrom infra.cli import main\ntry: main()\nfinally: print(sys.modules.keys() & {'rich', 'pygments', 'click'})"
+    words = [sys.executable, "-c", script, "rollback", "x", "--url", "http://127.0.0.1:1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "set()\n"), done.stderr
+    assert "nothing answers at http://127.0.0.1:1" in done.stderr
+
+
+def test_what_is_no_folder(tmp_path: Path) -> None:
+    """Of a file the folder is named that it lies in."""
+    (tmp_path / "__init__.py").touch()
+    done = oncue("deploy", str(tmp_path / "__init__.py"))
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"oncue: {tmp_path}/__init__.py is a file; deploy the folder that it lies in: oncue deploy {tmp_path}\n",
+    )
 
 
 def test_version() -> None:
@@ -197,6 +217,36 @@ def test_logs_that_are_slow_to_begin() -> None:
         answer = oncue("logs", "x", "--url", f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
     assert (answer.returncode, answer.stdout) == (0, "● running\n"), answer.stderr
+
+
+def test_a_deploy_that_nobody_waits_for(tmp_path: Path) -> None:
+    """Ctrl-C ends the command, not the deployment; it says so."""
+    over = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"step": "pack"}\n{"step": "install"}\n')
+            over.wait(20)
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever).start()
+        words = [ONCUE, "deploy", str(tmp_path), "--url", f"http://127.0.0.1:{server.server_port}"]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as deploying:
+            assert deploying.stderr is not None
+            assert "pack" in deploying.stderr.readline()
+            deploying.send_signal(signal.SIGINT)
+            said = deploying.stderr.read()
+        over.set()
+        server.shutdown()
+    assert (deploying.returncode, said) == (
+        130,
+        "\noncue: a deployment that has begun goes on where OnCue runs; oncue versions tells what is served\n",
+    )
 
 
 def test_a_setting_that_cannot_be() -> None:
