@@ -66,7 +66,9 @@ class WorkerProcess:
         self._store = VersionStore(url, ObjectStore(settings.store_url))
         self._versions = Versions(settings.data, self._store)
         self._environments = Environments(settings.data)
-        self._pools = Pools(self._pool)
+        #: version → the interpreter of its environment
+        self._pythons: dict[str, str] = {}
+        self._pools = Pools(self._pool, self._forgotten)
         results = ResultStore(settings.store_url)
         self._artifacts = Artifacts(url, results)
         # A name of its own for every start: what an earlier process held is taken over, never mixed up with this.
@@ -158,15 +160,22 @@ class WorkerProcess:
     def _pool(self, version: str) -> ChildPool:
         manifest = self._registry.manifest(version)
         place = self._versions.fetch(version, manifest.folder)
+        python = self._pythons[version] = self._environments.python(place, self._store.lock(version))
         return ChildPool(
             folder=place,
             name=manifest.folder,
-            python=self._environments.python(place, self._store.lock(version)),
+            python=python,
             state_dir=self._versions.state(manifest.folder),
             secret=secret,
             read=self._artifacts.read,
             idle_s=self._settings.idle_s,
         )
+
+    def _forgotten(self, version: str) -> None:
+        self._versions.let_go(version)
+        python = self._pythons.pop(version)
+        if python not in list(self._pythons.values()):
+            self._environments.let_go(python)
 
     def _cancel(self, invocation_id: str) -> None:
         if not self._broker.withdraw(invocation_id):

@@ -75,6 +75,10 @@ class Environments:
         place = self._shelf.take(_digest(lock), lambda target: self._install(wanted, folder, lock, target))
         return str(place / "bin" / "python")
 
+    def let_go(self, python: str) -> None:
+        """Use the environment of an interpreter no more; OnCue's own needs no letting go."""
+        self._shelf.let_go(Path(python).parent.parent.name)
+
     def sweep(self, *, most: int = MAX_ENVIRONMENTS) -> list[str]:
         """Remove the environments that were not used for longest, down to `most`; return their names."""
         return self._shelf.sweep(most)

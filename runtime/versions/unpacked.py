@@ -64,9 +64,9 @@ class Versions:
             return Pack(folder, pack(place).files)
         return self._read(version, folder)
 
-    def let_go(self) -> None:
-        """Use none of the versions any more: each costs a descriptor, and stays on disk, for as long as it is used."""
-        self._shelf.let_go()
+    def let_go(self, version: str | None = None) -> None:
+        """Use a version no more, or none at all: each costs a descriptor, and stays on disk, for as long as it is used."""
+        self._shelf.let_go(version)
 
     def sweep(self, *, most: int = MAX_UNPACKED) -> list[str]:
         """Remove the versions that were not used for longest, down to `most`; return their names."""
@@ -94,11 +94,12 @@ class Shelf:
             make(target)
         return target
 
-    def let_go(self) -> None:
-        """Hold nothing any more that was taken so far."""
+    def let_go(self, name: str | None = None) -> None:
+        """Hold one directory no more, or nothing of what was taken so far."""
         with self._lock:
-            while self._held:
-                os.close(self._held.popitem()[1])
+            for each in [name] if name is not None else list(self._held):
+                if (descriptor := self._held.pop(each, None)) is not None:
+                    os.close(descriptor)
 
     def _hold(self, target: Path) -> bool:
         with self._lock:

@@ -364,3 +364,24 @@ def test_pools_are_made_once_per_version(tmp_path: Path) -> None:
     assert not pools.cancel("v0", "id")
     pools.reap_idle()
     pools.close()
+
+
+def test_versions_that_nobody_asks_for_are_forgotten(tmp_path: Path, eventually: Callable[..., object]) -> None:
+    """Once their children have ended; asked for again, they are made again."""
+    forgotten: list[str] = []
+
+    def make(version: str) -> ChildPool:
+        return ChildPool(folder=tmp_path, name="f", state_dir=tmp_path / "state", secret=lambda _: None)
+
+    pools = Pools(make, forgotten.append, unused_s=0.2)
+    first, kept = pools.get("v0"), pools.get("v1")
+
+    def reaped() -> bool:
+        assert pools.get("v1") is kept
+        pools.reap_idle()
+        return bool(forgotten)
+
+    eventually(reaped)
+    assert forgotten == ["v0"]
+    assert pools.get("v0") is not first
+    pools.close()

@@ -80,7 +80,7 @@ def test_two_folders_with_conflicting_versions_serve_side_by_side(host: Host) ->
 
 @pytest.mark.usefixtures("index")
 def test_an_environment_is_installed_once_for_all_that_pin_the_same(host: Host) -> None:
-    """By several folders, versions, and deployers at once; compiled already, and found by another host from the lock."""
+    """By several folders, versions, and deployers at once; compiled already, found by another host from the lock, and kept while used."""
     source = "import six\nfrom runtime import function\n@function\ndef {name}() -> str: return six.__version__\n"
     folders = [host.folder(name, source.format(name=name), requirements_txt="six==1.15.0") for name in ("a", "b", "c")]
     failures: list[Exception] = []
@@ -103,7 +103,12 @@ def test_an_environment_is_installed_once_for_all_that_pin_the_same(host: Host) 
     version = host.live("a")
     assert version is not None
     other = Environments(host.place / "other")
-    assert Path(other.python(folders[0], host.store.lock(version))).parents[1].name == environment.name
+    python = other.python(folders[0], host.store.lock(version))
+    assert Path(python).parents[1].name == environment.name
+    sweeper = Environments(host.place / "other")  # locks of its own, as another process has
+    assert sweeper.sweep(most=0) == []
+    other.let_go(python)
+    assert sweeper.sweep(most=0) == [environment.name]
 
 
 @pytest.mark.usefixtures("index")
