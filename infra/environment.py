@@ -11,8 +11,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,20 +91,36 @@ def _install_with_pip(uv_said: str) -> int:
 
 
 def _compile() -> int:
-    """Compile what was installed: a child writes no bytecode, so each one would compile again what only children import."""
+    """Compile what will not compile itself: a child writes no bytecode, so each would compile again what only children import."""
     for packages in VENV.glob("lib/python*/site-packages"):
-        if COMPILED_MARK.is_file() and COMPILED_MARK.read_text() == _packages_state(packages):
+        is_all = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))  # then nobody else writes any either
+        state = f"{packages.stat().st_mtime_ns} {is_all}\n"  # the time changes with whatever is installed or removed
+        if COMPILED_MARK.is_file() and COMPILED_MARK.read_text() == state:
             continue
-        places = (packages, *(ROOT / name for name in ("runtime", "triggers", "infra")))
+        installed = [packages] if is_all else sorted(_needed_by_functions(packages))
+        places = (*installed, *(ROOT / name for name in ("runtime", "triggers", "infra")))
         command = [str(VENV / "bin" / "python"), "-m", "compileall", "-q", "-j", "0", *map(str, places)]
         # Some packages hold templates that are no Python; what is not compiled here is only slower to start.
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        COMPILED_MARK.write_text(_packages_state(packages))
+        COMPILED_MARK.write_text(state)
     return 0
 
 
-def _packages_state(packages: Path) -> str:
-    return f"{packages.stat().st_mtime_ns}\n"  # changes with whatever is installed or removed
+def _needed_by_functions(packages: Path) -> set[Path]:
+    """Return the modules and packages that the function folders require, with all that these require."""
+    installed = {_normal(each.metadata["Name"]): each for each in metadata.distributions(path=[str(packages)])}
+    required = [line for file in ROOT.glob("functions/*/requirements.txt") for line in file.read_text().splitlines()]
+    places, seen = set(), set()
+    while required:
+        if (found := re.match(r"[\w.-]+", required.pop())) and (name := _normal(found[0])) not in seen and name in installed:
+            seen.add(name)
+            required += installed[name].requires or ()
+            places |= {packages / file.parts[0] for file in installed[name].files or () if file.suffix == ".py"}
+    return places
+
+
+def _normal(name: str) -> str:
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def _pip_state() -> str:

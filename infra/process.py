@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from infra import journal
-from infra.settings import Settings
-from runtime.authoring.errors import OnCueError
+from infra.unused import leave_out
 
 
 def command(*words: str) -> list[str]:
@@ -16,9 +14,12 @@ def command(*words: str) -> list[str]:
 
 def run(kind: str, *words: str) -> None:
     """Be the process `kind` ("web", "worker INDEX", "triggers", "deploy" or "watch FOLDER…") until it ends or is stopped."""
+    # Each process imports its own part of the house only.
+    from infra import journal
+    from infra.settings import Settings
+
     settings = Settings.load()
     journal.configure(settings.log_level)
-    # Each process imports its own part of the house only.
     if kind == "web":
         from infra import web
 
@@ -44,6 +45,9 @@ def run(kind: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
+    leave_out("rich")  # structlog would draw tracebacks with it on a terminal, which none of these processes has
+    from runtime.authoring.errors import OnCueError
+
     try:
         run(*sys.argv[1:])
     except OnCueError as error:

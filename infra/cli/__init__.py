@@ -6,13 +6,15 @@ import os
 import re
 import sys
 
+from infra.unused import leave_out
+
 #: Seconds that a bare `--wait` waits.
 WAIT_S = "60"
 
 
 def main() -> None:
     """Run the command line, and turn OnCue's own errors into one sentence and an exit code."""
-    _leave_out_unused_packages()
+    leave_out()
     # Each command imports what it needs when it runs: `oncue --help` is asked often and must come at once.
     from infra.cli.app import asked_for
 
@@ -37,14 +39,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"oncue: {error}\n")
         sys.exit(getattr(error, "exit_code", 1))
-
-
-def _leave_out_unused_packages() -> None:
-    """Spare every command an eighth of its start: what httpx and pydantic would import, and OnCue has no use for."""
-    # httpx has a command line of its own, made with click and pygments; without it, httpx does the same but for that.
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: importing it fails (The import system, 5.3.1)
-    # pydantic asks every installed distribution for plug-ins.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def _open_standard_streams() -> None:

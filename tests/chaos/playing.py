@@ -78,6 +78,7 @@ SCENARIOS = (
     Scenario(ledgers.redis_killed, carrier="rabbitmq"),
     Scenario(ledgers.redis_away, carrier="rabbitmq"),
     Scenario(ledgers.redis_full, carrier="rabbitmq"),
+    Scenario(ledgers.redis_frozen, carrier="rabbitmq"),
 )
 
 

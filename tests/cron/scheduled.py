@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -84,9 +85,15 @@ class Cron:
         return self._run(lambda reads: what(Schedules(reads, self.catalog)))
 
     def away_for(self, schedule: Schedule, seconds: float) -> None:
-        """Make it as if no scheduler had looked for so long: the mark is set back."""
+        """Make it as if no scheduler had looked for so long: the mark is set back. No slot comes in the next moments."""
+        self.await_quiet()
         key = f"oncue:{{{schedule.queue}}}:cron:{schedule.id}"
         self.redis.hset(key, "mark", self.now_ms() - int(seconds * 1000))
+
+    def await_quiet(self) -> None:
+        """Return in the first half of a second, so that the next slot, which is at a full one, is not about to come."""
+        while self.now_ms() % 1000 > 500:
+            time.sleep(0.01)
 
     def followers(self) -> int:
         """How many schedulers follow the catalog."""

@@ -78,6 +78,7 @@ def test_looking_again_and_again_decides_a_slot_once(cron: Cron) -> None:
 def test_a_lost_mark_is_put_back_by_the_scheduler_that_knew_it(cron: Cron) -> None:
     """A scheduler that has watched goes on from where it left off when Redis has lost the mark."""
     schedule = cron.deploy(tick=SECONDLY)["tick"]
+    cron.await_quiet()
     cron.look(schedule, known_mark_ms=cron.now_ms() - 3000)
     assert len(cron.slots_fired(schedule)) == 3
 
