@@ -165,11 +165,15 @@ def serve_and_stop(checkout: Path, environment: dict[str, str]) -> list[str]:
     ) as up:
         assert up.stdout is not None
         lines = []
-        for line in up.stdout:
-            lines.append(line)
-            if "serves at" in line:
-                up.send_signal(signal.SIGINT)
-    assert up.returncode == 0, lines
+        try:
+            for line in up.stdout:
+                lines.append(line)
+                if "serves at" in line:
+                    up.send_signal(signal.SIGINT)
+        except BaseException:
+            up.kill()  # else leaving this block would wait for it without end
+            raise
+    assert up.returncode == 0, "".join(lines)
     return lines
 
 
