@@ -29,11 +29,22 @@ def hooked(start_web: Callable[..., Web], redis_url: str) -> Web:
         HttpTrigger(method="POST", path="/slack", verify="slack", secret=("S",)),
         HttpTrigger(method="POST", path="/standard", verify="standard_webhooks", secret=("STANDARD",)),
         HttpTrigger(method="POST", path="/key", verify="api_key", secret=("S",), header="X-Own-Key"),
+        HttpTrigger(method="POST", path="/pinged", verify="github", secret=("S",)),
         HttpTrigger(method="POST", path="/absent", verify="github", secret=("GONE",)),
         HttpTrigger(method="POST", path="/own", verify=Hmac(header="X-Sig"), secret=("S",)),
     )
     web.deploy(function("hooked", {"action": TEXT}, triggers=triggers))
     return web
+
+
+@pytest.mark.parametrize(("event", "status"), [("ping", 200), ("issues", 400)])
+def test_trial_that_the_function_cannot_take(hooked: Web, event: str, status: int) -> None:
+    """GitHub's `ping` is answered and runs nothing; any other event that misfits is refused."""
+    body = b'{"zen": "Keep it logically awesome.", "action": 7}'
+    answer = hooked.client.post("/pinged", content=body, headers=github(body, "hunter2", **{"x-github-event": event}))
+    assert answer.status_code == status
+    assert status == 400 or answer.json() == {"ignored": True}
+    assert hooked.worker.waiting() == 0
 
 
 def test_sender_by_the_reference_package(hooked: Web) -> None:

@@ -105,8 +105,13 @@ class Hooks:
             deliveries = [_cloud_event(target, each, query) for each in received]
         deliveries = [_filled(each, parameters, target) for each in deliveries]
         wanted = [each for each in deliveries if matches(trigger.when, each.payload.value)]
-        for index, each in enumerate(wanted):
-            _check(target, each, index if mode == "batch" else None)
+        try:
+            for index, each in enumerate(wanted):
+                _check(target, each, index if mode == "batch" else None)
+        except ProblemError:
+            if not verified.is_trial:
+                raise
+            return json_answer(200, {"ignored": True})
         repeats = [_repeats(route, exchange, each, body) for each in wanted]
         more = self._more(exchange, trigger)
         acceptances = [_acceptance(route, exchange, each, own, query, more) for each, own in zip(wanted, repeats, strict=True)]

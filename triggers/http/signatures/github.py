@@ -1,7 +1,9 @@
 """GitHub: `X-Hub-Signature-256: sha256=<hex HMAC-SHA256 of the body>`; deduplicated by `X-GitHub-Delivery`.
 
-There is no timestamp: only the delivery's id, which a redelivery repeats, stands against replays.
+There is no timestamp: only the delivery's id, which a redelivery repeats, stands against replays. A new webhook is tried with
+`X-GitHub-Event: ping`, which holds none of what later events do.
 https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+https://docs.github.com/en/webhooks/webhook-events-and-payloads#ping
 """
 
 from __future__ import annotations
@@ -15,4 +17,5 @@ def verify(signed: Signed, terms: Terms) -> Verified:
     given = header(signed, b"x-hub-signature-256")
     if not is_any(in_hex(macs(terms, signed.body), b"sha256="), [given]):
         raise mismatch(terms)
-    return Verified(text_header(signed, b"x-github-delivery"), document=payload_of(signed))
+    is_ping = signed.headers.get(b"x-github-event") == b"ping"
+    return Verified(text_header(signed, b"x-github-delivery"), document=payload_of(signed), is_trial=is_ping)

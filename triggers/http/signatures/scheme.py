@@ -60,6 +60,8 @@ class Verified:
     answer: Answer | None = None
     #: the JSON text to read instead of the body, when the sender wraps one or hides its type
     document: bytes | None = None
+    #: whether the sender only tries the address: what the function cannot take is then ignored instead of refused
+    is_trial: bool = False
 
 
 #: A scheme raises `RefusedError` or `MisconfiguredError`, or tells what it found.
