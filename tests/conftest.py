@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import pytest
 import redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from infra.embedded import EmbeddedServer
 from infra.rabbitmq_packages import RabbitMQMissingError
@@ -18,16 +20,35 @@ T = TypeVar("T")
 
 #: What takes long is begun first, so that no process is left with it at the end while the others have nothing to do.
 BEGUN_FIRST = (
+    "tests/carriers/test_rabbitmq_outages.py",
     "tests/chaos/test_chaos.py",
     "tests/setup/test_wrapper.py",
+    "tests/http/test_conformance.py",
     "tests/cron/test_schedulers.py",
     "tests/queues/test_kafka.py",
-    "tests/queues/test_sources.py",
-    "tests/carriers/test_rabbitmq_outages.py",
-    "tests/http/test_conformance.py",
     "tests/front_door/test_bare_host.py",
     "tests/versions/test_deploy_under_load.py",
 )
+#: What runs in one process, since that starts a RabbitMQ of its own: seconds of a processor, and some of each one after.
+WITH_RABBITMQ = (
+    "tests/carriers/test_delays.py",
+    "tests/carriers/test_rabbitmq",
+    "tests/queues/test_",
+    "tests/versions/test_deploy_rabbitmq.py",
+)
+
+
+class Scheduling(LoadFileScheduling):
+    """Keeps the tests of a file together, and all that use the shared RabbitMQ."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "RabbitMQ" if file.startswith(WITH_RABBITMQ) and file != "tests/queues/test_kafka.py" else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Distribute tests so (`--dist loadfile` where only those of the functions run)."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
