@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import secrets
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
+from queue import Empty, SimpleQueue
 
 import dramatiq
 import msgspec
@@ -59,7 +61,7 @@ class WorkerProcess:
         self._log = structlog.get_logger("oncue.worker")
         self._stopping = threading.Event()
         #: rung when the queues are to be looked at now: a deploy may have brought one
-        self._look = threading.Event()
+        self._look: SimpleQueue[None] = SimpleQueue()  # an Event, which a signal handler may find locked, could deadlock
         self._url = url
         self._ledger = Ledger(url, lease_s=settings.lease_s, retention_s=settings.retention_s)
         self._registry = Registry(url)
@@ -106,14 +108,14 @@ class WorkerProcess:
         gc.collect()
         gc.freeze()
         while not self._stopping.is_set():
-            self._look.clear()
             self._carry_new_queues()
-            self._look.wait(QUEUES_S)
+            with contextlib.suppress(Empty):
+                self._look.get(timeout=QUEUES_S)
         self._stop()
 
     def _on_signal(self, *_: object) -> None:
         self._stopping.set()
-        self._look.set()
+        self._look.put(None)
 
     def _stop(self) -> None:
         handed_back = self._broker.stop_intake()
@@ -182,7 +184,7 @@ class WorkerProcess:
             self._executor.cancel(invocation_id)
 
     def _warm(self, version: str) -> None:
-        self._look.set()
+        self._look.put(None)
         pool = self._pools.get(version)
         if pool.size == 0:
             pool.warm()
